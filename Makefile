@@ -1,0 +1,47 @@
+# The commands of this project. `make run` and `make test` need nothing but Python 3.11+ and git.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
+SYSTEM ?= translation
+
+export DO_NOT_TRACK = 1
+export DVC_NO_ANALYTICS = 1
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export MLFLOW_DISABLE_TELEMETRY = true
+export RAY_USAGE_STATS_ENABLED = 0
+
+.PHONY: run test check bench clean
+
+run: $(VENV)/.run  ## set up, then take SYSTEM (default: translation) from raw data to a promoted model
+	$(BIN)/genworks run $(SYSTEM)
+
+test: $(VENV)/.test  ## set up, then run every test
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+check: $(VENV)/.test  ## lint, format, types, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.bench  ## measure against bare loops and peers; prints ratios
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what make and the pipelines built (not the DVC cache)
+	rm -rf $(VENV) .work .mypy_cache .ruff_cache .pytest_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed: make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per set of extras, so that `make run` does not wait for what only tests and benchmarks need.
+$(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing genworks into $(VENV) (about 3 GB, two to three minutes)"
+	$(PIP) -e . && touch $@
+
+$(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[dev]' && touch $@ $(VENV)/.run
+
+$(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) -e '.[dev,bench]' && touch $@ $(VENV)/.run $(VENV)/.test

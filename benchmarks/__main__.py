@@ -1,0 +1,76 @@
+"""`make bench`: every benchmark, ours beside theirs in one run, medians of interleaved repeats.
+
+    python -m benchmarks [--repeats N] [NAME...]
+
+Prints a table and writes `benchmarks/results/<date>-<name>.json` with versions and machine. Not a test: machines are shared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from components.engines.base.paths import write_json
+
+NAMES = ("training", "shards", "orchestration")
+LIBRARIES = ("torch", "transformers", "webdataset", "ray", "dvc", "prefect", "lightning")
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"default: {', '.join(NAMES)}")
+    parser.add_argument("--repeats", type=int, default=5)
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(NAMES)
+    if unknown:
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    for name in arguments.names or NAMES:
+        rows = importlib.import_module(f"benchmarks.{name}").run(repeats=arguments.repeats)
+        _print(name, rows)
+        stamp = datetime.now(UTC).strftime("%Y-%m-%d")
+        write_json(RESULTS / f"{stamp}-{name}.json", {"rows": rows, "repeats": arguments.repeats, **_machine()})
+    return 0
+
+
+def _print(name: str, rows: list[dict[str, Any]]) -> None:
+    print(f"\n{name}\n{'':50} {'ours':>12} {'theirs':>12} {'ratio':>7} {'bar':>7}")
+    for row in rows:
+        cells = [
+            f"{row[key]:>{width}.4g}" if isinstance(row.get(key), int | float) else f"{row.get(key) or '':>{width}}"
+            for key, width in (("ours", 12), ("theirs", 12), ("ratio", 7), ("bar", 7))
+        ]
+        print(f"{row['name'][:50]:50} {' '.join(cells)}")
+    sys.stdout.flush()
+
+
+def _machine() -> dict[str, Any]:
+    return {
+        "versions": {library: version(library) for library in LIBRARIES if _installed(library)},
+        "machine": {"python": platform.python_version(), "processor": _processor(), "system": platform.platform()},
+    }
+
+
+def _installed(library: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(library) is not None
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

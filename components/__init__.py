@@ -1,0 +1,1 @@
+"""Rooms (one per generative system) and the engines they share."""

@@ -1,0 +1,1 @@
+"""Params, stage command line, seeds, paths, errors, code fingerprints. Imports no other engine."""

@@ -1,0 +1,65 @@
+"""Errors a user can act on: each says what happened, where, and what to do about it."""
+
+from __future__ import annotations
+
+import errno
+
+
+class GenworksError(Exception):
+    """A failure with a cause the user can see and a step the user can take.
+
+    `what` happened, `where` (file, key, stage, record), and what to `do`. Printed as one paragraph; the exit code is
+    1 for work that failed and 2 (`UsageError`) for a bad configuration or command, which no retry can cure.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str = "", do: str = "") -> None:
+        self.what, self.where, self.do = what.rstrip("."), where, do.rstrip(".")
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        where = f" Where: {self.where}." if self.where else ""
+        do = f" What to do: {self.do}." if self.do else ""
+        return f"{self.what}.{where}{do}"
+
+    def __reduce__(self):  # keyword arguments survive the trip through a Ray worker or a process pool
+        return _rebuild, (type(self), self.what, self.where, self.do)
+
+
+def _rebuild(kind: type[GenworksError], what: str, where: str, do: str) -> GenworksError:
+    return kind(what, where=where, do=do)
+
+
+class UsageError(GenworksError):
+    """Bad configuration or command: exit code 2, never retried."""
+
+    exit_code = 2
+
+
+class StageError(GenworksError):
+    """The work itself failed: exit code 1."""
+
+
+class BadRecord(Exception):
+    """One record cannot be used. The floor quarantines it with `reason`, counts it, and goes on."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+    def __reduce__(self):
+        return BadRecord, (self.reason, self.detail)
+
+
+def explain_os_error(error: OSError) -> GenworksError:
+    """Words for the operating-system failures users meet; the rest keep the system's own message."""
+    where = str(error.filename or "")
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StageError(
+            "The disk is full", where=where, do="free some space and run again: finished work under .work/ is kept"
+        )
+    if error.errno == errno.EACCES:
+        return StageError("No permission", where=where, do="check the owner and mode of that path")
+    return StageError(f"{type(error).__name__}: {error.strerror or error}", where=where)

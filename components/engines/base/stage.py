@@ -1,0 +1,331 @@
+"""The stage runner: turns a plain function into `python -m components.<system>.<stage>`.
+
+A stage is a function named like its module. The runner reads the stage's block in dvc.yaml and its sections in params.yaml
+and calls the function by keyword:
+
+- an argument annotated with a `Params` model gets that section: `params` the stage's own (`<system>.<stage>`), any other
+  name a section shared by several stages (`<system>.<name>`);
+- an argument annotated `Path` gets the dependency or output of that name: the last path part without suffix (`metrics`), or
+  with it where two paths of the stage share the rest (`scores_json`, `scores_jsonl`);
+- `context: StageContext` gets who is running: system, stage, key, work folder.
+
+Outputs are temporary siblings that appear under their names when the function returns. Everything else a stage needs to
+be safe (one owner, no orphans, no half output, one clear error) is here, so rooms do not repeat it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import inspect
+import logging
+import os
+import sys
+import traceback
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.engines.base.errors import GenworksError, StageError, UsageError, explain_os_error
+from components.engines.base.fingerprint import CODE_FOLDER
+from components.engines.base.params import Params, parse_section, read_yaml, section_of
+from components.engines.base.paths import (
+    digest_path,
+    digest_value,
+    project_root,
+    publish,
+    read_json,
+    remove,
+    temporary_sibling,
+    write_json,
+)
+from components.engines.base.work import WorkLock, die_with_parent, prune
+
+log = logging.getLogger("genworks")
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """Who is running: handed to stages that track runs or keep unfinished work."""
+
+    system: str
+    stage: str  # without the system: `finetune`
+    key: str  # digest of inputs, params and code: equal keys give equal outputs
+    work: Path  # unfinished work of this key, kept when the stage is killed
+    root: Path
+    params: dict[str, Any]  # every section the stage was given, by dotted key
+    inputs: dict[str, Path]
+
+    @property
+    def name(self) -> str:
+        return f"{self.system}-{self.stage}"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A stage's declaration in dvc.yaml: paths by argument name (fingerprint file aside) and params sections."""
+
+    inputs: dict[str, Path]
+    outputs: dict[str, Path]
+    sections: tuple[str, ...]
+
+
+def block_of(root: Path, name: str) -> Block:
+    """Read one stage's block. Raises UsageError if it is missing or two of its paths share a name."""
+    stages = read_yaml(root / "dvc.yaml").get("stages") or {}
+    if name not in stages:
+        raise UsageError(f"dvc.yaml has no stage '{name}'", where=str(root / "dvc.yaml"), do="add the stage's block")
+    block = stages[name]
+    inputs = _named(name, [p for p in _paths(block.get("deps")) if Path(p).parent != CODE_FOLDER])
+    outputs = _named(name, [p for kind in ("outs", "metrics", "plots") for p in _paths(block.get(kind))])
+    clash = inputs.keys() & outputs.keys()
+    if clash:
+        raise UsageError(f"Stage '{name}' has an input and an output both called {sorted(clash)}", where="dvc.yaml")
+    return Block(inputs, outputs, tuple(p for p in block.get("params") or [] if isinstance(p, str)))
+
+
+def _paths(entries: list[Any] | None) -> list[str]:
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries or []]
+
+
+def _named(stage: str, paths: list[str]) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    stems = [Path(path).name.split(".")[0] for path in paths]
+    for path, stem in zip(map(Path, paths), stems, strict=True):
+        name = stem if stems.count(stem) == 1 else path.name.replace(".", "_")
+        if name in named:
+            raise UsageError(f"Stage '{stage}' has two paths called '{name}'", where="dvc.yaml", do="rename one")
+        named[name] = path
+    return named
+
+
+def main(function: Callable[..., None]) -> None:
+    """Run a stage function as a command and exit. Call it at the bottom of the stage's module."""
+    # Threads that wait for each other by spinning make a step ten times slower as soon as something else wants a core.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a bar for every file loaded says nothing of the stage
+    function = _as_imported(function)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    log.setLevel(logging.INFO)
+    arguments = _parser(function).parse_args()
+    debug = arguments.debug or bool(os.environ.get("GENWORKS_DEBUG"))
+    sys.exit(_run_reporting(function, arguments, debug))
+
+
+def _parser(function: Callable[..., None]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=inspect.getdoc(function), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    detached = parser.add_argument_group("run outside the DAG, with other inputs, publishing nothing there")
+    detached.add_argument("--input", action="append", default=[], metavar="NAME=PATH", help="replace an input")
+    detached.add_argument("--outputs", type=Path, metavar="FOLDER", help="write all outputs below this folder")
+    return parser
+
+
+def _run_reporting(function: Callable[..., None], arguments: argparse.Namespace, debug: bool) -> int:
+    """Run, and turn every failure into one paragraph, an exit code and `outcome.json` for the flow to read."""
+    system, stage = _identity(function)
+    work: Path | None = None
+    try:
+        root = project_root()
+        work = root / ".work" / f"{system}-{stage}"
+        replaced = _replacements(arguments)
+        if arguments.outputs is None:
+            _run_in_dag(function, root, system, stage)
+        else:
+            _run_detached(function, root, system, stage, replaced, arguments.outputs)
+        return 0
+    except Exception as error:
+        failure = _explain(error, work)
+        if debug:
+            traceback.print_exc()
+        print(f"error: {failure}", file=sys.stderr, flush=True)
+        if work is not None and arguments.outputs is None:
+            _note_outcome(work, failure)
+        return failure.exit_code
+
+
+def _as_imported(function: Callable[..., None]) -> Callable[..., None]:
+    """The same function from the module under its own name: what it defines can then travel to Ray workers."""
+    spec = sys.modules["__main__"].__spec__
+    if function.__module__ != "__main__":
+        return function
+    if spec is None:
+        raise SystemExit("error: run stages as modules: python -m components.<system>.<stage>")
+    return getattr(importlib.import_module(spec.name), function.__name__)
+
+
+def _identity(function: Callable[..., None]) -> tuple[str, str]:
+    """System and stage from the module's name."""
+    _, system, stage = function.__module__.rsplit(".", 2)
+    return system, stage
+
+
+def _replacements(arguments: argparse.Namespace) -> dict[str, Path]:
+    replaced = {}
+    for text in arguments.input:
+        name, equals, path = text.partition("=")
+        if not equals:
+            raise UsageError(f"--input wants NAME=PATH, not '{text}'")
+        replaced[name] = Path(path).resolve()
+    if replaced and arguments.outputs is None:
+        raise UsageError("--input needs --outputs", do="name a folder for the outputs of a run outside the DAG")
+    return replaced
+
+
+def _explain(error: Exception, work: Path | None) -> GenworksError:
+    if isinstance(error, GenworksError):
+        return error
+    if isinstance(error, OSError) and error.errno is not None:
+        return explain_os_error(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{last.filename}:{last.lineno}"
+    hint = "run it with --debug for the traceback, and report it: this failure has no explanation yet"
+    return StageError(f"{type(error).__name__}: {error}", where=where, do=hint)
+
+
+def _note_outcome(work: Path, failure: GenworksError) -> None:
+    try:
+        write_json(work / "outcome.json", {"exit_code": failure.exit_code, "message": str(failure)})
+    except OSError:
+        log.warning("could not write %s", work / "outcome.json")  # a full disk must not hide the failure itself
+
+
+def _run_in_dag(function: Callable[..., None], root: Path, system: str, stage: str) -> None:
+    name = f"{system}-{stage}"
+    if os.environ.get("DVC_STAGE"):
+        die_with_parent()
+    with WorkLock(root / ".work" / name) as lock:
+        remove(root / ".work" / name / "outcome.json")
+        block = block_of(root, name)
+        arguments, sections = _sections(function, root, system, stage, block)
+        inputs = {name: root / path for name, path in block.inputs.items()}
+        outputs = {name: root / path for name, path in block.outputs.items()}
+        _require(inputs)
+        context = _context(root, system, stage, sections, inputs)
+        prune(context.work.parent, context.work.name)
+        context.work.mkdir(parents=True, exist_ok=True)
+        partials = {out: temporary_sibling(path) for out, path in outputs.items()}
+        _call(function, arguments, context, inputs, partials)
+        lock.check()
+        _refuse_changed_params(function, root, system, stage, block, sections)
+        for out, path in outputs.items():
+            publish(partials[out], path)
+        remove(context.work)
+
+
+def _run_detached(
+    function: Callable[..., None], root: Path, system: str, stage: str, replaced: dict[str, Path], folder: Path
+) -> None:
+    block = block_of(root, f"{system}-{stage}")
+    unknown = replaced.keys() - block.inputs.keys()
+    if unknown:
+        raise UsageError(f"No input called {sorted(unknown)}", do=f"use one of {sorted(block.inputs)}")
+    arguments, sections = _sections(function, root, system, stage, block)
+    inputs = {name: root / path for name, path in block.inputs.items()} | replaced
+    _require(inputs)
+    outputs = {name: folder.resolve() / path.name for name, path in block.outputs.items()}
+    context = _context(root, system, stage, sections, inputs, work_root=folder.resolve() / ".work")
+    context.work.mkdir(parents=True, exist_ok=True)
+    partials = {out: temporary_sibling(path) for out, path in outputs.items()}
+    _call(function, arguments, context, inputs, partials)
+    for out, path in outputs.items():
+        publish(partials[out], path)
+    remove(folder / ".work")
+
+
+def _require(inputs: dict[str, Path]) -> None:
+    for name, path in inputs.items():
+        if not path.exists():
+            raise UsageError(
+                f"Input '{name}' does not exist", where=str(path), do="run the stage that makes it: genworks run SYSTEM"
+            )
+
+
+def _sections(
+    function: Callable[..., None], root: Path, system: str, stage: str, block: Block
+) -> tuple[dict[str, Params], dict[str, Any]]:
+    """Params arguments of the function, checked, and their raw values by dotted key."""
+    path = root / "params.yaml"
+    document = read_yaml(path)
+    arguments: dict[str, Params] = {}
+    sections: dict[str, Any] = {}
+    for argument, kind in typing.get_type_hints(function).items():
+        if isinstance(kind, type) and issubclass(kind, Params):
+            key = f"{system}.{stage if argument == 'params' else argument}"
+            if key not in block.sections:
+                raise UsageError(f"Stage '{system}-{stage}' reads params '{key}'", where="dvc.yaml", do="list it there")
+            values = section_of(document, key, path)
+            arguments[argument] = parse_section(kind, values, key, path)
+            sections[key] = values
+    return arguments, sections
+
+
+def _context(
+    root: Path,
+    system: str,
+    stage: str,
+    sections: dict[str, Any],
+    inputs: dict[str, Path],
+    work_root: Path | None = None,
+) -> StageContext:
+    code = root / CODE_FOLDER / f"{system}-{stage}.json"
+    digests = {name: digest_path(path) for name, path in sorted(inputs.items())}
+    fingerprint = read_json(code) if code.exists() else None
+    key = digest_value([sections, digests, fingerprint])[:20]
+    work = (work_root or root / ".work") / f"{system}-{stage}" / key
+    return StageContext(system, stage, key, work, root, sections, inputs)
+
+
+def _call(
+    function: Callable[..., None],
+    arguments: dict[str, Params],
+    context: StageContext,
+    inputs: dict[str, Path],
+    partials: dict[str, Path],
+) -> None:
+    """Call the stage with what its signature asks for; afterwards every output must exist."""
+    paths = inputs | partials
+    wanted = inspect.signature(function).parameters
+    given: dict[str, Any] = {}
+    for name in wanted:
+        if name == "context":
+            given[name] = context
+        elif name in arguments:
+            given[name] = arguments[name]
+        elif name in paths:
+            given[name] = paths[name]
+        else:
+            raise UsageError(f"{function.__name__}() wants '{name}', which is no path of its stage", where="dvc.yaml")
+    unused = paths.keys() - wanted.keys()
+    if unused:
+        raise UsageError(f"{function.__name__}() ignores {sorted(unused)} of its stage", where="dvc.yaml")
+    for partial in partials.values():
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        remove(partial)
+    try:
+        function(**given)
+        missing = [name for name, partial in partials.items() if not partial.exists()]
+        if missing:
+            raise StageError(f"{function.__name__}() did not write {missing}", do="report this: it is a bug")
+    except BaseException:
+        for partial in partials.values():
+            remove(partial)
+        raise
+
+
+def _refuse_changed_params(
+    function: Callable[..., None], root: Path, system: str, stage: str, block: Block, sections: dict[str, Any]
+) -> None:
+    """DVC records the params as they are when the stage ends; outputs of other values must not pass for theirs."""
+    _, now = _sections(function, root, system, stage, block)
+    changed = [key for key in sections if now[key] != sections[key]]
+    if changed:
+        raise StageError(
+            f"Params {', '.join(changed)} were edited while the stage ran, so its outputs do not belong to them",
+            where=str(root / "params.yaml"),
+            do="run again; to get the finished work instead, put the old values back (it is kept under .work/)",
+        )

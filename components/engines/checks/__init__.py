@@ -1,0 +1,1 @@
+"""Great Expectations suites as code, and their report. The only importer of great_expectations."""

@@ -1,0 +1,1 @@
+"""What inference pipelines share: decoding strategies for text, streaming, the repetition guard."""

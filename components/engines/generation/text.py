@@ -1,0 +1,297 @@
+"""Text from encoder–decoder and decoder-only models: in batches with the order kept, or streamed piece by piece."""
+
+from __future__ import annotations
+
+import math
+import queue
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from components.engines.base.errors import StageError, UsageError
+from components.engines.base.seeds import derive
+from components.engines.generation.decoding import Decoding, neutral, to_generation_config
+from components.engines.generation.sampling import sampling_processors
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One output. `tokens` are its ids without start, end and padding; `score` is the model's mean log-probability (nats) of
+    these tokens and the end token, whatever the strategy; `finished` is false where the length limit cut it."""
+
+    text: str
+    score: float
+    tokens: list[int]
+    finished: bool
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One row to generate: where its output goes, its input ids, its limit and the seed of its draws."""
+
+    position: int
+    ids: list[int]
+    limit: int
+    seed: int
+
+
+def generate_text(
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    decoding: Decoding,
+    *,
+    batch_size: int = 32,
+    device: str = "cpu",
+    seed: int = 0,
+    scored: bool = True,
+) -> list[Generated]:
+    """Outputs in the order of `texts`; with `num_return_sequences` n, n in a row for each (best beam first).
+
+    Decoder-only models get their prompts padded on the left and return the continuation alone. Inputs of similar length share
+    a batch. Greedy and beam outputs are functions of model and text (batching can change them only where two tokens tie
+    within float rounding, and moves scores by as much); samples are functions of model, text, seed and how often the same text
+    came before in `texts`.
+    `scored=False` leaves out the scores (NaN) and the parallel pass that computes them, up to a third of greedy's time.
+    Raises UsageError for an input longer than the model's positions.
+    """
+    import torch
+
+    model.eval().to(device)
+    copies = decoding.num_return_sequences
+    found: list[Generated | None] = [None] * (len(texts) * copies)
+    with torch.inference_mode():
+        for jobs in _batches(_jobs(model, tokenizer, texts, decoding, seed), batch_size):
+            outputs = _run(model, tokenizer, jobs, decoding, device, scored)
+            per_job = len(outputs) // len(jobs)
+            for index, output in enumerate(outputs):
+                found[jobs[index // per_job].position + index % per_job] = output
+    return [output for output in found if output is not None]
+
+
+def stream_text(
+    model: Any, tokenizer: Any, text: str, decoding: Decoding, *, device: str = "cpu", seed: int = 0
+) -> Iterator[str]:
+    """Pieces of `generate_text`'s output for one text as they are made: joined, they are that text.
+
+    Works for greedy and sample (a beam is known only at its end) and one sequence. Pieces end at word boundaries. An error
+    in the model surfaces here; closing the iterator early stops the generation.
+    """
+    if decoding.strategy == "beam" or decoding.num_return_sequences > 1:
+        raise UsageError("Only one sequence by strategy greedy or sample can be streamed", where="decoding.strategy")
+    model.eval().to(device)
+    (job,) = _jobs(model, tokenizer, [text], decoding, seed)
+    return _stream(model, tokenizer, job, decoding, device)
+
+
+def _jobs(model: Any, tokenizer: Any, texts: Sequence[str], decoding: Decoding, seed: int) -> list[_Job]:
+    """Rows to run. Samples ask for several rows per text; beam search makes its several outputs from one."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    rows_per_text = decoding.num_return_sequences if decoding.strategy == "sample" else 1
+    earlier: Counter[str] = Counter()
+    jobs = []
+    for index, text in enumerate(texts):
+        ids = _input_ids(model, tokenizer, text, positions)
+        limit = decoding.limit(len(ids))
+        if positions is not None:  # the decoder's own positions: start token, or the prompt, come first
+            limit = min(limit, positions - (1 if model.config.is_encoder_decoder else len(ids)))
+        for row in range(rows_per_text):
+            row_seed = derive(seed, "sample", text, earlier[text], row)
+            jobs.append(_Job(index * decoding.num_return_sequences + row, ids, limit, row_seed))
+        earlier[text] += 1
+    return jobs
+
+
+def _input_ids(model: Any, tokenizer: Any, text: str, positions: int | None) -> list[int]:
+    ids = list(tokenizer(text)["input_ids"])
+    if not ids and tokenizer.bos_token_id is not None:
+        ids = [tokenizer.bos_token_id]
+    room = 0 if model.config.is_encoder_decoder else 1
+    if not ids or (positions is not None and len(ids) + room > positions):
+        shown = text if len(text) <= 60 else text[:59] + "…"
+        what = (
+            "The input has no tokens"
+            if not ids
+            else f"The input has {len(ids)} tokens, the model {positions} positions"
+        )
+        raise UsageError(what, where=repr(shown), do="shorten or split it" if ids else "give some text")
+    return ids
+
+
+def _batches(jobs: list[_Job], batch_size: int) -> Iterator[list[_Job]]:
+    """Jobs of one limit, longest inputs first (so that memory runs out at the start or never)."""
+    if batch_size < 1:
+        raise UsageError(f"batch_size must be at least 1, not {batch_size}")
+    ordered = sorted(jobs, key=lambda job: (-job.limit, -len(job.ids), job.position))
+    batch: list[_Job] = []
+    for job in ordered:
+        if batch and (len(batch) == batch_size or job.limit != batch[0].limit):
+            yield batch
+            batch = []
+        batch.append(job)
+    if batch:
+        yield batch
+
+
+def _run(
+    model: Any, tokenizer: Any, jobs: list[_Job], decoding: Decoding, device: str, scored: bool
+) -> list[Generated]:
+    arguments = _arguments(model, tokenizer, jobs, decoding, device)
+    sequences = neutral(model).generate(**arguments).sequences
+    start = 1 if model.config.is_encoder_decoder else arguments["input_ids"].shape[1]
+    ends = _end_ids(model)
+    rows = [_cut(row, ends) for row in sequences[:, start:].tolist()]
+    lengths = [len(tokens) + finished for tokens, finished in rows]
+    scores = _scores(model, arguments, sequences, start, lengths) if scored else [math.nan] * len(rows)
+    return [
+        Generated(tokenizer.decode(tokens, skip_special_tokens=True).strip(), score, tokens, finished)
+        for (tokens, finished), score in zip(rows, scores, strict=True)
+    ]
+
+
+def _arguments(model: Any, tokenizer: Any, jobs: list[_Job], decoding: Decoding, device: str) -> dict[str, Any]:
+    import torch
+
+    width = max(len(job.ids) for job in jobs)
+    pad = _pad_id(model, tokenizer)
+    left = not model.config.is_encoder_decoder
+    rows, mask = [], []
+    for job in jobs:
+        gap = width - len(job.ids)
+        rows.append([pad] * gap + job.ids if left else job.ids + [pad] * gap)
+        mask.append([0] * gap + [1] * len(job.ids) if left else [1] * len(job.ids) + [0] * gap)
+    config = to_generation_config(decoding, model, max_new_tokens=jobs[0].limit)
+    config.pad_token_id = pad
+    arguments = {
+        "input_ids": torch.tensor(rows, device=device),  # (batch, tokens)
+        "attention_mask": torch.tensor(mask, device=device),
+        "generation_config": config,
+    }
+    if decoding.strategy == "sample":
+        arguments["logits_processor"] = sampling_processors(decoding, [job.seed for job in jobs])
+    return arguments
+
+
+def _pad_id(model: Any, tokenizer: Any) -> int:
+    """Padding is masked out, so that any id serves where a decoder-only checkpoint has none of its own."""
+    known = [tokenizer.pad_token_id, model.generation_config.pad_token_id, *sorted(_end_ids(model)), 0]
+    return next(token for token in known if token is not None)
+
+
+def _end_ids(model: Any) -> set[int]:
+    ends = model.generation_config.eos_token_id
+    if ends is None:
+        return set()
+    return set(ends) if isinstance(ends, list) else {ends}
+
+
+def _cut(row: list[int], ends: set[int]) -> tuple[list[int], bool]:
+    """(tokens before the first end token, whether there was one)."""
+    for position, token in enumerate(row):
+        if token in ends:
+            return row[:position], True
+    return row, False
+
+
+def _scores(model: Any, arguments: dict[str, Any], sequences: Any, start: int, lengths: list[int]) -> list[float]:
+    """Mean log-probability of each output's first `lengths[i]` tokens, by one parallel pass over what was generated."""
+    import torch
+
+    times = len(sequences) // len(arguments["input_ids"])  # beam search returns several rows per input
+    mask = arguments["attention_mask"].repeat_interleave(times, 0)
+    targets = sequences[:, start:]  # (rows, new tokens)
+    if model.config.is_encoder_decoder:
+        inputs = arguments["input_ids"].repeat_interleave(times, 0)
+        logits = model(input_ids=inputs, attention_mask=mask, decoder_input_ids=sequences[:, :-1]).logits
+    else:
+        whole = torch.cat([mask, torch.ones_like(targets)], 1)
+        places = (whole.cumsum(1) - 1).clamp(min=0)  # padding on the left takes no position
+        logits = model(input_ids=sequences, attention_mask=whole, position_ids=places).logits[:, start - 1 : -1]
+    logits = logits.float()  # (rows, new tokens, vocabulary)
+    chosen = logits.gather(2, targets.unsqueeze(2)).squeeze(2) - logits.logsumexp(-1)  # (rows, new tokens)
+    counted = (
+        torch.arange(targets.shape[1], device=targets.device) < torch.tensor(lengths, device=targets.device)[:, None]
+    )
+    sums = torch.where(counted, chosen, 0.0).sum(1)
+    return [total / max(length, 1) for total, length in zip(sums.tolist(), lengths, strict=True)]
+
+
+def _stream(model: Any, tokenizer: Any, job: _Job, decoding: Decoding, device: str) -> Iterator[str]:
+    pieces: queue.Queue[Any] = queue.Queue()
+    stop = threading.Event()
+    arguments = _arguments(model, tokenizer, [job], decoding, device)
+    arguments |= {"streamer": _Pieces(pieces, tokenizer, _end_ids(model)), "stopping_criteria": _stopping(stop)}
+    thread = threading.Thread(target=_generate_into, args=(pieces, model, arguments), daemon=True)
+    thread.start()
+    try:
+        while not isinstance(piece := pieces.get(), _Done):
+            yield piece
+        if piece.error is not None:
+            raise piece.error
+    finally:
+        stop.set()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class _Done:
+    error: BaseException | None
+
+
+def _generate_into(pieces: queue.Queue[Any], model: Any, arguments: dict[str, Any]) -> None:
+    import torch
+
+    error: BaseException | None = None
+    try:
+        with torch.inference_mode():
+            neutral(model).generate(**arguments)
+    except BaseException as raised:  # whatever it is belongs to the reader of the stream, in the other thread
+        error = raised
+    pieces.put(_Done(error))
+
+
+def _stopping(stop: threading.Event) -> Any:
+    import torch
+    from transformers import StoppingCriteria, StoppingCriteriaList
+
+    class Stop(StoppingCriteria):
+        def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:
+            return torch.full((len(input_ids),), stop.is_set(), dtype=torch.bool, device=input_ids.device)
+
+    return StoppingCriteriaList([Stop()])
+
+
+class _Pieces:
+    """What `generate` calls with its tokens (its streamer): queues the text that later tokens can no longer change."""
+
+    def __init__(self, pieces: queue.Queue[Any], tokenizer: Any, ends: set[int]) -> None:
+        self.pieces, self.tokenizer, self.ends = pieces, tokenizer, ends
+        self.tokens: list[int] | None = None  # None until the prompt, or the decoder's start token, has passed
+        self.sent = ""
+
+    def put(self, value: Any) -> None:
+        if self.tokens is None:
+            self.tokens = []
+            return
+        self.tokens.extend(token for token in value.flatten().tolist() if token not in self.ends)
+        text = self._text()
+        # The last word may still grow, and half a character decodes to U+FFFD: both wait.
+        self._send(text[: text.rfind(" ")] if " " in text else "")
+
+    def end(self) -> None:
+        text = self._text()
+        if not text.startswith(self.sent):
+            raise StageError(
+                "The tokenizer changed text that was already streamed", where=repr(text[:60]), do="do not stream"
+            )
+        self._send(text)
+
+    def _text(self) -> str:
+        return self.tokenizer.decode(self.tokens or [], skip_special_tokens=True).strip()
+
+    def _send(self, text: str) -> None:
+        if len(text) > len(self.sent) and text.startswith(self.sent):
+            self.pieces.put(text[len(self.sent) :])
+            self.sent = text

@@ -1,0 +1,1 @@
+"""Metrics as local `evaluate` modules, per-sentence statistics, slices, paired bootstrap."""

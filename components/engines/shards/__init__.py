@@ -1,0 +1,1 @@
+"""WebDataset shards: writing, manifests, indexed reading, global order, and the resumable parallel map."""

@@ -1,0 +1,163 @@
+"""Which files a source names, in what format, and how to open them. Anything fsspec can reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import IO, Any
+from urllib.parse import urlsplit
+
+from components.engines.base.errors import GenworksError, StageError, UsageError, explain_os_error
+
+FORMATS = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".json": "json",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+}
+COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
+DATASET_MARKERS = ("state.json", "dataset_dict.json")  # what `datasets` leaves in a folder written by save_to_disk
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One file of a source. `name` is relative to the source, so that reports hold no absolute path."""
+
+    filesystem: Any
+    path: str
+    name: str
+    format: str
+    compression: str | None
+
+    @contextmanager
+    def open(self) -> Iterator[IO[bytes]]:
+        """The file's bytes, decompressed. A cut-off or false archive raises StageError when that is met."""
+        import bz2
+        import gzip
+        import lzma
+
+        openers: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
+        with reading(self.name), self.filesystem.open(self.path, "rb") as raw:
+            if self.compression is None:
+                yield raw
+            else:
+                with openers[self.compression](raw, "rb") as file:
+                    yield file
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn what the system raises while a file is read into one clear StageError."""
+    import lzma
+    import zlib
+
+    try:
+        yield
+    except GenworksError:
+        raise
+    except (EOFError, zlib.error, lzma.LZMAError) as error:
+        raise StageError(
+            f"The compressed file is damaged or cut short ({error})", where=name, do="copy or download it again"
+        ) from None
+    except OSError as error:
+        if "gzipped" in str(error) or "data stream" in str(error):
+            raise StageError(f"This is not the compressed file its suffix says ({error})", where=name) from None
+        raise explain_os_error(error) from error
+
+
+def find_files(source: str, format: str | None) -> list[SourceFile]:
+    """The files that `source` (path, folder, glob or URL) names, sorted by path.
+
+    Raises UsageError if there is none, if the scheme has no driver here, or if a format is unknown.
+    """
+    if format is not None and format not in FORMATS.values():
+        known = ", ".join(sorted(set(FORMATS.values())))
+        raise UsageError(f"unknown format '{format}'", where=source, do=f"use one of: {known}")
+    filesystem, path = _connect(source)
+    try:
+        base, paths = _list(filesystem, path, source)
+    except FileNotFoundError:
+        base, paths = path, []
+    except (OSError, ImportError) as error:
+        raise StageError(f"The source cannot be listed: {type(error).__name__}: {error}", where=source) from error
+    folder = paths != [path]
+    if folder and format is None:
+        readable = [candidate for candidate in paths if _format_of(candidate)[0] is not None]
+        if paths and not readable:
+            raise _unknown_format(source, paths)
+        paths = readable
+    if not paths:
+        raise UsageError("The source does not exist or holds no files", where=source, do="correct `source` in params")
+    return [_describe(filesystem, candidate, base, format, source) for candidate in paths]
+
+
+def is_saved_dataset(source: str) -> bool:
+    """Whether `source` is a local folder that `datasets` wrote with save_to_disk."""
+    filesystem, path = _connect(source)
+    protocol = filesystem.protocol if isinstance(filesystem.protocol, str) else filesystem.protocol[0]
+    return protocol == "file" and any(filesystem.exists(f"{path}/{marker}") for marker in DATASET_MARKERS)
+
+
+def _connect(source: str) -> tuple[Any, str]:
+    import fsspec
+
+    if not source:
+        raise UsageError("`source` is empty", do="name a file, folder, glob, URL or hf:// dataset")
+    try:
+        filesystem, path = fsspec.core.url_to_fs(source)
+    except ImportError as error:
+        raise UsageError(f"No driver for this kind of URL: {error}", where=source, do="pip install it") from None
+    except ValueError as error:
+        raise UsageError(f"This URL cannot be used: {error}", where=source) from None
+    return filesystem, path
+
+
+def _list(filesystem: Any, path: str, source: str) -> tuple[str, list[str]]:
+    """(folder that names are relative to, file paths); a literal path wins over its reading as a glob."""
+    if urlsplit(source).scheme in ("http", "https"):
+        return path.rsplit("/", 1)[0], [path]
+    if filesystem.isfile(path):
+        return path.rsplit("/", 1)[0], [path]
+    if filesystem.isdir(path):
+        return path, [found for found in sorted(filesystem.find(path)) if not _hidden(found[len(path) :])]
+    if any(sign in path for sign in "*?["):
+        parts = path.split("/")
+        fixed = next(index for index, part in enumerate(parts) if any(sign in part for sign in "*?["))
+        base = "/".join(parts[:fixed])
+        found = [match for match in sorted(filesystem.glob(path)) if filesystem.isfile(match)]
+        return base, [match for match in found if not _hidden(match[len(base) :])]
+    return path, []
+
+
+def _hidden(relative: str) -> bool:
+    """Files that tools leave beside data: `.crc`, `_SUCCESS`, `.ipynb_checkpoints/`."""
+    return any(part.startswith((".", "_")) for part in relative.split("/") if part)
+
+
+def _format_of(path: str) -> tuple[str | None, str | None]:
+    """(format, compression) told by a path's suffixes."""
+    suffixes = [suffix.lower() for suffix in PurePosixPath(path.split("?", maxsplit=1)[0]).suffixes]
+    compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
+    if compression:
+        suffixes.pop()
+    return FORMATS.get(suffixes[-1]) if suffixes else None, compression
+
+
+def _describe(filesystem: Any, path: str, base: str, format: str | None, source: str) -> SourceFile:
+    told, compression = _format_of(path)
+    if (format or told) is None:
+        raise _unknown_format(source, [path])
+    return SourceFile(filesystem, path, path[len(base) :].lstrip("/"), format or str(told), compression)
+
+
+def _unknown_format(source: str, paths: list[str]) -> UsageError:
+    suffixes = ", ".join(sorted({PurePosixPath(path).suffix or "none" for path in paths}))
+    known = ", ".join(FORMATS)
+    return UsageError(
+        f"No format is known for suffix {suffixes}", where=source, do=f"use one of {known} (.gz too), or set `format:`"
+    )

@@ -1,0 +1,64 @@
+"""What a run knows besides tensors: counters, the curve so far, the best score. JSON, and exact as such."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from components.engines.training.params import Training
+
+Row = dict[str, float]
+
+
+@dataclass
+class Window:
+    """Sums of the figures of the steps since the last row of the curve."""
+
+    steps: int = 0
+    sums: Row = field(default_factory=dict)
+
+    def add(self, figures: Row) -> None:
+        self.steps += 1
+        for name, value in figures.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def close(self) -> Row:
+        """Means since the last row; starts the next window."""
+        means = {name: total / self.steps for name, total in self.sums.items()}
+        self.steps, self.sums = 0, {}
+        return means
+
+
+@dataclass
+class State:
+    """`step` counts finished steps; `misses` counts scores since the best one."""
+
+    step: int = 0
+    curve: list[Row] = field(default_factory=list)
+    window: Window = field(default_factory=Window)
+    scores: Row = field(default_factory=dict)
+    best_step: int | None = None
+    best_scores: Row = field(default_factory=dict)
+    misses: int = 0
+
+    def note_scores(self, scores: Row, training: Training) -> bool:
+        """Keep the scores of this step; True if they are the best so far."""
+        self.scores = scores
+        sign = 1 if training.select_mode == "max" else -1
+        metric = training.select_metric
+        if self.best_step is not None and sign * scores[metric] <= sign * self.best_scores[metric]:
+            self.misses += 1
+            return False
+        self.best_step, self.best_scores, self.misses = self.step, scores, 0
+        return True
+
+    def is_over(self, training: Training) -> bool:
+        out_of_patience = training.patience is not None and self.misses >= training.patience
+        return self.step >= training.max_steps or out_of_patience
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> State:
+        return cls(**{**values, "window": Window(**values["window"])})

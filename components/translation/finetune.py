@@ -1,0 +1,58 @@
+"""Supervised training on sentence pairs, from the pretrained network."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from components.engines.base import stage
+from components.engines.base.params import Fraction, Params, Positive
+from components.engines.base.stage import StageContext
+from components.engines.training.params import Training
+from components.translation.architecture import Architecture
+
+
+class Finetune(Params):
+    """Supervised training on pairs. `num_pairs` limits them (low-resource comparisons)."""
+
+    num_pairs: Positive | None = None
+    label_smoothing: Fraction = 0.0
+    max_tokens: Positive = 128
+    training: Training
+
+
+def finetune(
+    params: Finetune,
+    architecture: Architecture,
+    context: StageContext,
+    cleaned: Path,
+    pretrained: Path,
+    model: Path,
+    finetune_curve: Path,
+) -> None:
+    """Write the translation model's folder (weights and tokenizer) and its loss curve."""
+    from components.translation.fitting import fit_and_save
+
+    make_task = partial(translating, params, architecture, cleaned, pretrained)
+    fit_and_save(make_task, params.training, context, model, finetune_curve)
+
+
+def translating(params: Finetune, architecture: Architecture, cleaned: Path, pretrained: Path) -> Any:
+    """Build the task (also inside a Ray worker, so from plain arguments)."""
+    from components.translation import model as networks
+    from components.translation.pairs import Pairs
+    from components.translation.translating import Translating
+
+    return Translating(
+        networks.load(pretrained),
+        networks.load_tokenizer(pretrained, architecture),
+        Pairs(cleaned, "train", params.num_pairs),
+        Pairs(cleaned, "valid"),
+        max_tokens=params.max_tokens,
+        label_smoothing=params.label_smoothing,
+    )
+
+
+if __name__ == "__main__":
+    stage.main(finetune)

@@ -1,0 +1,82 @@
+"""The translation networks: transformers' encoder–decoders, from scratch or from a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from components.engines.base.errors import UsageError
+from components.translation.architecture import Architecture
+
+
+def build(architecture: Architecture, tokenizer: Any) -> Any:
+    """A `MarianMTModel` (sinusoidal positions) or `BartForConditionalGeneration` (learned), randomly initialised.
+
+    Vaswani et al. 2017 with ReLU feed-forward layers; embeddings of encoder, decoder and prediction head are tied. The
+    decoder starts from the tokenizer's bos. logits: [batch, target length, vocabulary].
+    """
+    from transformers import BartConfig, BartForConditionalGeneration, MarianConfig, MarianMTModel
+
+    shape = {
+        "vocab_size": len(tokenizer),
+        "d_model": architecture.d_model,
+        "encoder_layers": architecture.encoder_layers,
+        "decoder_layers": architecture.decoder_layers,
+        "encoder_attention_heads": architecture.attention_heads,
+        "decoder_attention_heads": architecture.attention_heads,
+        "encoder_ffn_dim": architecture.ffn_dim,
+        "decoder_ffn_dim": architecture.ffn_dim,
+        "max_position_embeddings": architecture.max_positions,
+        "activation_function": "relu",
+        "dropout": architecture.dropout,
+        "attention_dropout": 0.0,
+        "scale_embedding": True,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "decoder_start_token_id": tokenizer.bos_token_id,
+        "forced_eos_token_id": None,
+    }
+    if architecture.family == "marian":
+        return MarianMTModel(MarianConfig(**shape))
+    return BartForConditionalGeneration(BartConfig(**shape))
+
+
+def load(folder: str | Path) -> Any:
+    """An encoder–decoder from a hub id or folder; safetensors only, no code from the checkpoint."""
+    from transformers import AutoModelForSeq2SeqLM
+
+    try:
+        return AutoModelForSeq2SeqLM.from_pretrained(str(folder), use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"Cannot load an encoder–decoder: {_first_line(error)}",
+            where=str(folder),
+            do="give a hub id or a folder with config.json and model.safetensors of a translation model",
+        ) from None
+
+
+def load_tokenizer(folder: str | Path, architecture: Architecture | None = None) -> Any:
+    """A tokenizer from a hub id or folder; languages are set for multilingual checkpoints that know them."""
+    from transformers import AutoTokenizer
+
+    languages = {}
+    if architecture and architecture.source_language:
+        languages = {"src_lang": architecture.source_language, "tgt_lang": architecture.target_language}
+    try:
+        return AutoTokenizer.from_pretrained(str(folder), **languages)
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"Cannot load a tokenizer: {_first_line(error)}", where=str(folder), do="check architecture.init_from"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
+
+
+def shift_right(labels: Any, start_id: int, pad_id: int) -> Any:
+    """Decoder input for teacher forcing: the labels behind a start token, the last one dropped. [batch, length]"""
+    shifted = labels.new_full(labels.shape, start_id)
+    shifted[:, 1:] = labels[:, :-1]
+    return shifted.masked_fill(shifted < 0, pad_id)

@@ -1,0 +1,52 @@
+"""The trained model, with how it is served and the evidence for it, becomes a version in the registry."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from components.engines.base import stage
+from components.engines.base.params import Params, Positive
+from components.engines.base.paths import write_json
+from components.engines.base.stage import StageContext
+from components.engines.generation.decoding import Decoding
+from components.translation.architecture import Architecture
+
+
+class Register(Params):
+    """What is served beside the weights."""
+
+    decoding: Decoding
+    max_words: Positive = 200
+
+
+def register(
+    params: Register,
+    architecture: Architecture,
+    context: StageContext,
+    model: Path,
+    metrics: Path,
+    scores_json: Path,
+    scores_jsonl: Path,
+    samples: Path,
+    receipt: Path,
+) -> None:
+    """Register model and inference pipeline as one version; `receipt` (JSON) names it. The same model again: same version."""
+    from components.engines.tracking.registry import register as register_version
+    from components.translation.serve import SETTINGS, Translator
+
+    served = context.work / "served"
+    shutil.copytree(model, served, dirs_exist_ok=True)
+    settings = {
+        "decoding": params.decoding.model_dump(mode="json"),
+        "architecture": architecture.model_dump(mode="json"),
+        "max_words": params.max_words,
+    }
+    write_json(served / SETTINGS, settings)
+    evidence = {"metrics": metrics, "scores_json": scores_json, "scores_jsonl": scores_jsonl, "samples": samples}
+    libraries = ("torch", "transformers", "tokenizers", "sentencepiece", "sentencex", "pydantic")
+    register_version(context, served, Translator, evidence, libraries=libraries).write(receipt)
+
+
+if __name__ == "__main__":
+    stage.main(register)

@@ -1,0 +1,76 @@
+"""The inference pipeline of translation: split into sentences, translate, guard against loops, join."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from components.engines.base.paths import read_json
+from components.engines.generation.decoding import Decoding
+from components.engines.generation.repetition import cut_loop, has_loop
+from components.engines.generation.text import generate_text, stream_text
+from components.translation import model as networks
+from components.translation.architecture import Architecture
+
+SETTINGS = "serving.json"  # beside the weights: decoding and languages of this version
+
+
+class Translator:
+    """Translates texts of any length; empty text stays empty (nothing is made up for it).
+
+    Used by `genworks predict`, by the MLflow model and by the evaluation of the promotion gate alike.
+    """
+
+    example: ClassVar[list[dict[str, Any]]] = [{"text": "the red cat sees the old castle. the dogs do not hide."}]
+
+    def __init__(self, model: Any, tokenizer: Any, settings: dict[str, Any]) -> None:
+        self.model, self.tokenizer = model.eval(), tokenizer
+        self.decoding = Decoding(**settings["decoding"])
+        self.architecture = Architecture(**settings["architecture"])
+        self.max_words = settings["max_words"]
+
+    @classmethod
+    def load(cls, folder: Path) -> Translator:
+        settings = read_json(folder / SETTINGS)
+        tokenizer = networks.load_tokenizer(folder, Architecture(**settings["architecture"]))
+        return cls(networks.load(folder), tokenizer, settings)
+
+    def predict(self, inputs: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
+        """`[{"text": str}]` -> `[{"translation": str, "score": float, "cut_loops": int}]`, in order.
+
+        `score` is the length-normalised log-probability of the least sure sentence (0 for empty text); `cut_loops` counts
+        sentences whose repetition was cut. `options` override decoding params (`num_beams=1`).
+        """
+        decoding = Decoding(**{**self.decoding.model_dump(), **options})
+        split = [self.sentences(str(one.get("text") or "")) for one in inputs]
+        flat = [sentence for sentences in split for sentence in sentences]
+        generated = iter(generate_text(self.model, self.tokenizer, flat, decoding) if flat else [])
+        return [self._join([next(generated) for _ in sentences]) for sentences in split]
+
+    def stream(self, text: str) -> Iterator[str]:
+        """Pieces of the translation as they are decoded (greedily: a beam is known only at its end)."""
+        greedy = Decoding(strategy="greedy", max_new_tokens=self.decoding.max_new_tokens)
+        for number, sentence in enumerate(self.sentences(text)):
+            if number:
+                yield " "
+            yield from stream_text(self.model, self.tokenizer, sentence, greedy)
+
+    def sentences(self, text: str) -> list[str]:
+        """Sentences of a text, none longer than the model was trained for."""
+        import sentencex
+
+        language = (self.architecture.source_language or "en")[:2]
+        found = [part.strip() for part in sentencex.segment(language, text) if part.strip()]
+        pieces = []
+        for words in (sentence.split() for sentence in found):
+            pieces += [" ".join(words[i : i + self.max_words]) for i in range(0, len(words), self.max_words)]
+        return pieces
+
+    def _join(self, translated: list[Any]) -> dict[str, Any]:
+        cut = [" ".join(cut_loop(one.text.split())) for one in translated]
+        return {
+            "translation": " ".join(text for text in cut if text),
+            "score": min((one.score for one in translated), default=0.0),
+            "cut_loops": sum(has_loop(one.text.split()) for one in translated),
+        }

@@ -1,0 +1,173 @@
+"""The `genworks` command: parses, calls the verb's module under `flows/commands`, prints, and turns errors into exit codes.
+
+Exit codes: 0 done, 1 a stage or a gate failed, 2 bad usage or configuration, 130 stopped by Ctrl-C.
+With `--json` stdout holds JSON alone; everything else goes to stderr.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from typing import Any
+
+INTERRUPTED = 130
+
+
+def main(words: list[str] | None = None) -> int:
+    arguments = _parser().parse_args(words)
+    debug = arguments.debug or bool(os.environ.get("GENWORKS_DEBUG"))
+    try:
+        return _call(arguments)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # `genworks history | head`: nobody reads on, which is no failure
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        return _explain(error, debug)
+
+
+def _call(arguments: argparse.Namespace) -> int:
+    module = importlib.import_module(f"flows.commands.{arguments.module}")
+    root = None
+    if arguments.verb != "doctor":  # which tells what is wrong with the project, rather than failing on it
+        from flows.project import open_project
+
+        root = open_project()
+    answer = module.run(arguments, root)
+    if arguments.json and answer.data is not None:
+        import json
+
+        print(json.dumps(answer.data, indent=2, ensure_ascii=False, default=str))
+    elif not arguments.json and answer.text:
+        print(answer.text)
+    sys.stdout.flush()
+    return int(answer.code)
+
+
+def _explain(error: Exception, debug: bool) -> int:
+    """One paragraph on stderr: what, where, what to do."""
+    from components.engines.base.errors import GenworksError, StageError, explain_os_error
+
+    if debug:
+        traceback.print_exc()
+    if isinstance(error, OSError) and error.errno is not None:
+        error = explain_os_error(error)
+    if not isinstance(error, GenworksError):
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        error = StageError(
+            f"{type(error).__name__}: {error}",
+            where=f"{frame.filename}:{frame.lineno}",
+            do="run it again with --debug for the traceback, and report it: this failure has no explanation yet",
+        )
+    print(f"error: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--json", action="store_true", help="print JSON alone on stdout")
+    common.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser = argparse.ArgumentParser(
+        prog="genworks", description="Generative-AI systems from raw data to a promoted model, reproducibly."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    def verb(name: str, help: str, module: str | None = None) -> argparse.ArgumentParser:
+        added = verbs.add_parser(name, help=help, description=help, parents=[common])
+        added.set_defaults(module=module or name)
+        return added
+
+    _add_running(verb)
+    _add_models(verb)
+    _add_operating(verb)
+    return parser
+
+
+def _add_running(verb: Any) -> None:
+    verb("list", "list systems, their stages and champions", "listing")
+    run = verb("run", "bring systems up to date: changed stages, gate, report")
+    _add_selection(run)
+    run.add_argument("--jobs", type=_positive, metavar="N", help="stages at once (default: number of processors)")
+    run.add_argument("--gate", choices=["off", "dry-run", "enforce"], help="promotion gate (default: as params say)")
+    _add_selection(verb("plan", "show what would run and why; changes nothing unless --set or --profile is given"))
+    why = verb("why", "tell why a stage would run")
+    why.add_argument("stage", metavar="STAGE")
+    accept = verb("accept", "record that a stage's code change is harmless, so that it does not rerun")
+    accept.add_argument("stage", metavar="STAGE")
+    accept.add_argument("--why", required=True, metavar="TEXT", help="the reason, kept for lineage")
+    accept.add_argument("--who", metavar="NAME", help="default: the user's name")
+    compare = verb("compare", "measure the alternatives that components/SYSTEM/comparisons.yaml declares")
+    compare.add_argument("system", metavar="SYSTEM")
+    compare.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("systems", nargs="*", metavar="SYSTEM")
+    parser.add_argument("--all", action="store_true", help="every system")
+    parser.add_argument("--until", metavar="STAGE", help="only this stage and what it stands on")
+    parser.add_argument("--force", action="store_true", help="run also what has not changed")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="edit params.yaml: system.stage.key=value"
+    )
+    parser.add_argument("--profile", metavar="NAME", help="edit params.yaml as infra/profiles/NAME.yaml says")
+
+
+def _add_models(verb: Any) -> None:
+    promote = verb("promote", "put the newest version to the gate")
+    promote.add_argument("system", metavar="SYSTEM")
+    promote.add_argument("--gate", choices=["off", "dry-run", "enforce"])
+    promote.add_argument("--reconsider", action="store_true", help="judge also a model that was rolled back")
+    rollback = verb("rollback", "give the champion alias back to the previous version")
+    rollback.add_argument("system", metavar="SYSTEM")
+    rollback.add_argument("--to", type=_positive, metavar="VERSION", help="this version rather than the previous one")
+    rollback.add_argument("--why", default="", metavar="TEXT", help="the reason, kept in the ledger")
+    history = verb("history", "who was champion when, and on what evidence")
+    history.add_argument("system", metavar="SYSTEM")
+    history.add_argument("--as-of", metavar="DATE", help="the state at this time (ISO 8601)")
+    lineage = verb("lineage", "data, code, params and evidence behind a model version")
+    _add_model(lineage)
+    reproduce = verb("reproduce", "rebuild a model version from its commit and compare hashes", "rebuild")
+    _add_model(reproduce)
+    predict = verb("predict", "run a system's champion on lines of text")
+    predict.add_argument("system", metavar="SYSTEM")
+    source = predict.add_mutually_exclusive_group()
+    source.add_argument("--text", metavar="TEXT", help="one input (default: lines of stdin)")
+    source.add_argument("--file", metavar="PATH", help="inputs, one a line")
+    predict.add_argument(
+        "--alias", default="champion", metavar="ALIAS", help="champion (default), previous or a number"
+    )
+    report = verb("report", "write a system's report page")
+    report.add_argument("system", metavar="SYSTEM")
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", metavar="SYSTEM[/VERSION]", help="SYSTEM alone means its champion")
+
+
+def _add_operating(verb: Any) -> None:
+    verb("doctor", "check the installation, the project and its stores")
+    up = verb("up", "start Prefect and MLflow with the deployments' worker, until Ctrl-C")
+    up.add_argument("--prefect-port", type=_port, metavar="PORT")
+    up.add_argument("--mlflow-port", type=_port, metavar="PORT")
+    up.add_argument("--no-worker", action="store_true", help="servers only; schedules do not run")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1, not '{text}'")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"a port from 1 to 65535, not '{text}'")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,43 @@
+"""`genworks plan`: what would run and why."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from components.engines.base.errors import UsageError
+from flows import dag, settings
+from flows.commands.answer import Answer
+
+
+def run(arguments: argparse.Namespace, root: Path) -> Answer:
+    edits = edit_params(arguments, root)
+    graph = dag.load(root)
+    plans = graph.plan(chosen(arguments, graph), arguments.until, force=arguments.force)
+    return Answer([plan.as_dict() for plan in plans], "\n".join([*edits, shown(plans)]))
+
+
+def edit_params(arguments: argparse.Namespace, root: Path) -> list[str]:
+    """Apply --profile, then --set; returns the edits in words."""
+    changes = settings.profile(root, arguments.profile) if arguments.profile else []
+    changes += [settings.parse_assignment(text) for text in arguments.set]
+    return [f"params.yaml: {edit}" for edit in settings.apply(root, changes)] if changes else []
+
+
+def chosen(arguments: argparse.Namespace, graph: dag.Dag) -> list[str]:
+    """The systems named on the command line, or all of them."""
+    if arguments.all == bool(arguments.systems):
+        known = ", ".join(graph.systems) or "none yet"
+        raise UsageError("Name one or more systems, or --all", do=f"known systems: {known}")
+    return list(graph.systems) if arguments.all else list(dict.fromkeys(arguments.systems))
+
+
+def shown(plans: list[dag.StagePlan]) -> str:
+    """One line a stage, its reasons below where there are several."""
+    lines = []
+    for plan in plans:
+        mark = "restore" if plan.restore else "run" if plan.run else "cached"
+        lines.append(f"{mark:<8} {plan.stage}" + (f": {plan.reasons[0]}" if plan.reasons else ""))
+        lines += [f"{'':<8} {'':<{len(plan.stage)}}  {reason}" for reason in plan.reasons[1:]]
+    running = sum(plan.run for plan in plans)
+    return "\n".join([*lines, f"{running} of {len(plans)} stages would run" if running else "Nothing to do"])

@@ -1,0 +1,67 @@
+"""`genworks predict`: a registered model on one text, the lines of a file, or stdin as they come."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from components.engines.base.errors import StageError, UsageError
+from components.engines.tracking import predict as program
+from components.engines.tracking.store import store_of
+from flows.commands.answer import Answer
+
+
+def run(arguments: argparse.Namespace, root: Path) -> Answer:
+    store = store_of(root)
+    if store.registry.startswith("sqlite:///") and not Path(store.registry.removeprefix("sqlite:///")).exists():
+        raise UsageError(f"No model '{arguments.system}' is registered", do=f"genworks run {arguments.system}")
+    separator = "/" if arguments.alias.isdecimal() else "@"
+    command = [
+        sys.executable,
+        "-P",
+        str(program.__file__),
+        "--model",
+        f"models:/{arguments.system}{separator}{arguments.alias}",
+    ]
+    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONSTARTUP"}}
+    environment |= {
+        "MLFLOW_TRACKING_URI": store.tracking,
+        "MLFLOW_REGISTRY_URI": store.registry,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as complaints:
+        if arguments.text is not None:
+            given.write(f"{' '.join(arguments.text.splitlines())}\n".encode())
+            given.seek(0)
+        source = given if arguments.text is not None else _open(arguments.file) if arguments.file else None
+        words = [*command, *(["--json"] if arguments.json else [])]
+        code = subprocess.run(
+            words, stdin=source, stderr=complaints, env=environment, cwd=tempfile.gettempdir(), check=False
+        ).returncode
+        if code:
+            complaints.seek(0)
+            _explain(code, complaints.read().decode(errors="replace"), arguments, root)
+    return Answer(None, "")
+
+
+def _open(name: str) -> int:
+    try:
+        return os.open(name, os.O_RDONLY)
+    except FileNotFoundError:
+        raise UsageError("The file does not exist", where=name) from None
+    except IsADirectoryError:
+        raise UsageError("This is a folder, not a file", where=name) from None
+
+
+def _explain(code: int, said: str, arguments: argparse.Namespace, root: Path) -> None:
+    if code == program.NO_SUCH_MODEL:
+        from components.engines.tracking.registry import version
+
+        version(root, arguments.system, arguments.alias)  # says in our words which versions there are
+    last = said.strip().splitlines()[-1:] or [f"exit code {code}"]
+    raise StageError(f"{arguments.system} could not predict: {last[0]}", do="genworks doctor")

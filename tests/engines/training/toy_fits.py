@@ -1,0 +1,82 @@
+"""Short ways for the tests to run the toy tasks, here or in another process."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from components.engines.base.paths import digest_path
+from components.engines.training import checkpoint
+from components.engines.training.final import Fit
+from components.engines.training.loop import fit
+from components.engines.training.params import Training
+from components.engines.training.ranks import Ranks
+
+SCRIPT = str(Path(__file__).with_name("toy_run.py"))
+BASE = {"max_steps": 24, "batch_size": 16, "learning_rate": 0.01, "num_threads": 1, "log_every": 4, "warmup_steps": 3}
+
+
+def training(**changes: Any) -> Training:
+    return Training(**{**BASE, **changes})
+
+
+def maker(toy: str, **arguments: Any) -> partial:
+    return partial(importlib.import_module(toy).make_task, **arguments)
+
+
+def fit_here(
+    toy: str, settings: Training, work: Path, observer: Any = None, stop_after: int | None = None, **arguments: Any
+) -> Fit:
+    """Fit in this process; with `stop_after` it is interrupted right after that step was saved."""
+    ranks = Ranks.single(torch.device("cpu"))
+    if stop_after is not None:
+        with patch.object(checkpoint, "prune", partial(_interrupt, work, stop_after)):
+            return fit(maker(toy, **arguments), settings, work=work, ranks=ranks)
+    return fit(maker(toy, **arguments), settings, work=work, ranks=ranks, observer=observer)
+
+
+def _interrupt(work: Path, stop_after: int, root: Path, keep: Iterable[int | None]) -> None:
+    if checkpoint.saved_steps(root)[-1] == stop_after:
+        raise KeyboardInterrupt
+
+
+def start(toy: str, settings: Training, work: Path, *, processes: int = 1, **arguments: Any) -> subprocess.Popen:
+    run = [SCRIPT, toy, json.dumps(arguments), settings.model_dump_json(), str(work)]
+    if processes > 1:
+        run = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *run]
+    return subprocess.Popen([sys.executable, *run], stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen) -> None:
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+
+
+def outcome(fitted: Fit) -> tuple[Any, ...]:
+    """What two runs must agree on, bit for bit."""
+    return fitted.step, fitted.curve, fitted.scores, digest_path(fitted.weights)
+
+
+def assert_close(fitted: Fit, expected: Fit) -> None:
+    """The same training up to the order of additions. Losses agree best; Adam blows up what is nearly zero."""
+    assert len(fitted.curve) == len(expected.curve)
+    for row, other in zip(fitted.curve, expected.curve, strict=True):
+        losses = [name for name in other if name.endswith("loss")]
+        assert [row[name] for name in losses] == pytest.approx([other[name] for name in losses], rel=5e-6)
+        assert row == pytest.approx(other, rel=1e-4)
+    for file in expected.weights.iterdir():
+        ours, theirs = load_file(fitted.weights / file.name), load_file(file)
+        # The loss does not depend on the keys' bias: its gradient is rounding noise, which Adam makes a full step of.
+        names = [name for name in theirs if not name.endswith("in_proj_bias")]
+        assert all(torch.allclose(ours[name], theirs[name], atol=2e-4) for name in names)

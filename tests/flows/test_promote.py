@@ -1,0 +1,343 @@
+"""The gate: worse is refused with its interval, better is promoted, and nothing moves off the record."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.engines.base.errors import StageError, UsageError
+from components.engines.tracking import ledger
+from components.engines.tracking.loading import Loading
+from components.engines.tracking.registry import version
+from components.engines.tracking.store import opened, store_of
+from flows.promote import champion, judged, promote, rollback
+from tests.engines.tracking.registered_project import Project, make_project, toy_importable
+
+
+@pytest.fixture
+def whole_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_DEFAULT_ARTIFACT_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GENWORKS_ACTOR", "tester")
+    with toy_importable(tmp_path / "project"):
+        yield make_project(tmp_path / "project")
+
+
+@pytest.fixture
+def project(whole_project: Project, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """Without the loading check, which takes seconds: tests about it use `whole_project`."""
+    monkeypatch.setattr("flows.gate.check_loading", lambda *_, **__: Loading(None, 1.0, 1.0, 1.0))
+    return whole_project
+
+
+def aliases(project: Project) -> dict[str, int]:
+    with opened(store_of(project.root)) as client:
+        return {name: int(number) for name, number in client.get_registered_model("toy").aliases.items()}
+
+
+def with_champion(project: Project, wrong: int = 20) -> Project:
+    """A first champion, promoted unseen: what these tests are about comes after it."""
+    project.train(wrong).register()
+    assert promote("toy", "off", project.root).decision == "promoted"
+    return project
+
+
+def test_the_first_model_needs_thresholds_and_a_clean_load_only(whole_project):
+    project = whole_project
+    project.train(wrong=20).register()
+    verdict = promote("toy", None, project.root)
+    assert verdict.decision == "promoted"
+    assert verdict.checks["loading"]["problem"] is None
+    assert "comparison" not in verdict.checks
+    assert aliases(whole_project) == {"champion": 1}
+    assert champion("toy", project.root) == "1"
+    assert json.loads((project.root / "reports/toy/verdict.json").read_text())["decision"] == "promoted"
+
+
+def test_a_first_model_below_its_thresholds_is_refused(project):
+    project.train(wrong=150).register()
+    verdict = promote("toy", "enforce", project.root)
+    assert verdict.decision == "refused"
+    assert verdict.exit_code == 1
+    assert any("exact 0.25 is below the threshold 0.5" in reason for reason in verdict.reasons)
+    assert any("loss 0.75 is above the threshold 0.5" in reason for reason in verdict.reasons)
+    assert "loading" not in verdict.checks
+    assert champion("toy", project.root) is None
+    assert [line.action for line in ledger.history(project.root, "toy")] == ["refuse"]
+
+
+def test_a_worse_candidate_is_refused_with_the_interval_that_says_so(project):
+    with_champion(project)
+    project.train(wrong=60).register()
+    verdict = promote("toy", "enforce", project.root)
+    assert verdict.decision == "refused"
+    overall = verdict.checks["comparison"]["metrics"]["exact"]
+    assert overall["difference"] == pytest.approx(-0.2)
+    assert overall["low"] < -0.2 < overall["high"] < 0
+    assert "significantly worse" in str(verdict)
+    assert f"[{overall['low']:+.4g}, {overall['high']:+.4g}]" in str(verdict)
+    assert aliases(project) == {"champion": 1}
+    line = ledger.history(project.root, "toy")[-1]
+    assert (line.action, line.version) == ("refuse", 2)
+    assert line.evidence["checks"]["comparison"]["metrics"]["exact"] == overall
+
+
+def test_a_better_candidate_is_promoted_and_the_old_champion_kept(project):
+    with_champion(project)
+    project.train(wrong=4).register()
+    verdict = promote("toy", "enforce", project.root)
+    assert verdict.decision == "promoted"
+    assert verdict.checks["comparison"]["metrics"]["exact"]["better"]
+    assert aliases(project) == {"champion": 2, "previous": 1}
+    line = ledger.history(project.root, "toy")[-1]
+    assert line.moves == {"champion": (1, 2), "previous": (None, 1)}
+    assert line.who == "tester"
+    assert line.data["data/toy/words"] == "30bd5.dir"
+    assert ledger.verify(project.root, "toy") == []
+
+
+def test_no_better_is_not_enough_when_a_gain_is_asked_for(project):
+    with_champion(project)
+    project.params(min_gain=0.05)
+    project.train(wrong=18).register()
+    verdict = promote("toy", "enforce", project.root)
+    assert verdict.decision == "refused"
+    assert "gains less than min_gain 0.05" in str(verdict)
+
+
+def test_a_slice_that_got_significantly_worse_refuses_a_better_whole(project):
+    project.train(wrong=60, wrong_in="short").register()
+    promote("toy", "off", project.root)
+    project.train(wrong=40, wrong_in="long").register()
+    verdict = promote("toy", "enforce", project.root)
+    assert verdict.checks["comparison"]["metrics"]["exact"]["gain"] > 0
+    assert verdict.decision == "refused"
+    assert "significantly worse on slice size=long" in str(verdict)
+
+
+def test_a_metric_where_less_is_more_is_judged_that_way(project):
+    project.params(metric="loss", thresholds={})
+    with_champion(project)
+    project.train(wrong=60).register()
+    assert "loss is significantly worse" in str(promote("toy", "enforce", project.root))
+    project.train(wrong=2).register()
+    assert promote("toy", "enforce", project.root).decision == "promoted"
+
+
+def test_dry_run_says_and_records_but_moves_nothing(project):
+    with_champion(project)
+    project.train(wrong=4).register()
+    verdict = promote("toy", "dry-run", project.root)
+    assert (verdict.decision, verdict.exit_code) == ("would promote", 0)
+    project.train(wrong=90).register()
+    assert promote("toy", "dry-run", project.root).decision == "would refuse"
+    assert aliases(project) == {"champion": 1}
+    assert [line.action for line in ledger.history(project.root, "toy")] == ["promote", "dry-run", "dry-run"]
+
+
+def test_gate_off_promotes_unseen_on_the_record(project):
+    project.params(gate=False)  # how YAML 1.1 reads `gate: off`
+    project.train(wrong=150).register()
+    verdict = promote("toy", None, project.root)
+    assert (verdict.gate, verdict.decision, verdict.checks) == ("off", "promoted", {})
+    assert "gate off" in ledger.history(project.root, "toy")[-1].reason
+
+
+def test_the_champions_own_bytes_change_nothing(project):
+    with_champion(project)
+    (project.root / "reports/toy/extra.json").write_text("{}")
+    project.params(thresholds={})
+    assert promote("toy", "enforce", project.root).decision == "unchanged"
+    assert len(ledger.history(project.root, "toy")) == 1
+
+
+def test_rollback_restores_the_alias_and_says_what_it_stands_on(project):
+    with_champion(project)
+    first = version(project.root, "toy", 1)
+    project.train(wrong=4).register()
+    promote("toy", "enforce", project.root)
+    told = rollback("toy", project.root, reason="complaints")
+    assert told["champion"] == {"version": 1, "digest": first.digest, "code": first.commit, "data": first.data}
+    assert told["champion"]["data"]["raw/words.txt"] == "5043ce"
+    assert len(told["champion"]["code"].split()[0]) == 40
+    assert told["from"] == 2
+    assert aliases(project) == {"champion": 1}
+    with pytest.raises(UsageError, match="no previous champion"):
+        rollback("toy", project.root)
+
+
+def test_repeated_rollback_goes_further_back(project):
+    for wrong in (30, 20, 10):
+        project.train(wrong).register()
+        promote("toy", "off", project.root)
+    assert aliases(project) == {"champion": 3, "previous": 2}
+    rollback("toy", project.root)
+    assert aliases(project) == {"champion": 2, "previous": 1}
+    rollback("toy", project.root)
+    assert aliases(project) == {"champion": 1}
+    rollback("toy", project.root, to=3)
+    assert champion("toy", project.root) == "3"
+    with pytest.raises(UsageError, match="champion of toy already"):
+        rollback("toy", project.root, to=3)
+    with pytest.raises(UsageError, match="no version or alias '9'"):
+        rollback("toy", project.root, to=9)
+
+
+def test_what_was_rolled_back_is_not_promoted_again_by_the_next_run(project):
+    with_champion(project)
+    project.train(wrong=4).register()
+    promote("toy", "enforce", project.root)
+    rollback("toy", project.root, reason="complaints")
+    verdict = promote("toy", "enforce", project.root)
+    assert verdict.decision == "refused"
+    assert "tester rolled this model back" in str(verdict)
+    assert "complaints" in str(verdict)
+    assert promote("toy", "enforce", project.root, reconsider=True).decision == "promoted"
+
+
+def test_a_champion_scored_on_another_test_set_is_scored_again(project):
+    with_champion(project, wrong=100)  # wrong on e0 to e99
+    project.set_examples(200, offset=50)
+    project.train(wrong=10).register()  # wrong on e50 to e59; there the champion is wrong on e50 to e99
+    verdict = promote("toy", "enforce", project.root)
+    overall = verdict.checks["comparison"]["metrics"]["exact"]
+    assert (overall["champion"], overall["candidate"]) == (0.75, 0.95)
+    assert verdict.decision == "promoted"
+
+
+def test_rescoring_on_a_test_set_that_has_moved_on_is_no_comparison(project):
+    with_champion(project)
+    project.set_examples(200, offset=50)
+    project.train(wrong=10).register()
+    project.set_examples(200, offset=60)
+    with pytest.raises(StageError, match="not the one the candidate was scored on"):
+        promote("toy", "enforce", project.root)
+    assert aliases(project) == {"champion": 1}
+
+
+def test_a_model_over_its_latency_and_memory_budgets_is_refused(whole_project):
+    project = whole_project
+    project.params(max_latency_ms=50, max_memory_mb=20)
+    project.train(seconds=0.2).register()
+    verdict = promote("toy", "enforce", project.root)
+    assert verdict.decision == "refused"
+    assert "over the budget of 50 ms" in str(verdict)
+    assert "over the budget of 20 MB" in str(verdict)
+    assert 190 < verdict.checks["loading"]["latency_ms"] < 2000
+
+
+def test_a_verdict_is_remembered_until_receipt_or_params_change(project):
+    project.train(wrong=20).register()
+    assert judged("toy", project.root) is None
+    promote("toy", None, project.root)
+    assert judged("toy", project.root)["decision"] == "promoted"
+    code = """
+import sys
+from pathlib import Path
+from flows.promote import judged
+assert judged("toy", Path.cwd())["decision"] == "promoted"
+assert "mlflow" not in sys.modules
+"""
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=project.root, env={"PYTHONPATH": str(Path.cwd())}, check=True, timeout=60
+    )
+    project.params(min_gain=0.01)
+    assert judged("toy", project.root) is None
+
+
+def test_a_dry_run_asked_for_does_not_pass_for_the_gates_verdict(project):
+    project.train(wrong=20).register()
+    promote("toy", "dry-run", project.root)
+    assert judged("toy", project.root) is None
+
+
+def test_a_lost_registry_is_noticed(project):
+    project.train(wrong=20).register()
+    promote("toy", None, project.root)
+    (project.root / "mlflow.db").unlink()
+    assert judged("toy", project.root) is None
+    assert champion("toy", project.root) is None
+
+
+def test_a_receipt_of_another_registry_is_explained(project):
+    project.train(wrong=20).register()
+    receipt = project.root / "data/toy/receipt.json"
+    fields = json.loads(receipt.read_text())
+    receipt.write_text(json.dumps(fields | {"version": 7}))
+    with pytest.raises(UsageError, match="not in this registry"):
+        promote("toy", "enforce", project.root)
+    receipt.write_text(json.dumps(fields | {"digest": "0" * 64}))
+    with pytest.raises(UsageError, match="another model"):
+        promote("toy", "enforce", project.root)
+    receipt.unlink()
+    with pytest.raises(UsageError, match="No model has been registered"):
+        promote("toy", "enforce", project.root)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"metric": "blue"}, "toy.promote.metric"),
+        ({"thresholds": {"blue": 1}}, "toy.promote.thresholds"),
+        ({"gate": "perhaps"}, "toy.promote.gate"),
+        ({"min_gian": 1}, "unknown key 'toy.promote.min_gian'"),
+        ({"confidence": 1.5}, "toy.promote.confidence"),
+    ],
+)
+def test_bad_params_are_refused_by_name(project, change, message):
+    project.train(wrong=20).register()
+    project.params(**change)
+    with pytest.raises(UsageError, match=message):
+        promote("toy", None, project.root)
+
+
+def test_an_alias_moved_by_other_means_stops_the_gate_until_it_is_on_the_record(project):
+    with_champion(project)
+    project.train(wrong=10).register()
+    with opened(store_of(project.root)) as client:
+        client.set_registered_model_alias("toy", "champion", "2")
+    project.train(wrong=4).register()
+    with pytest.raises(StageError, match="points to version 2, the ledger says version 1"):
+        promote("toy", "enforce", project.root)
+    rollback("toy", project.root, to=1)
+    assert ledger.verify(project.root, "toy") == []
+    assert promote("toy", "enforce", project.root).decision == "promoted"
+
+
+def test_files_changed_after_registration_are_not_judged(project):
+    project.train(wrong=20).register()
+    stored = next((project.root / "mlartifacts/toy").glob("*/artifacts/evidence/scores.jsonl"))
+    stored.write_text(stored.read_text().replace("0.0", "1.0"))
+    with pytest.raises(StageError, match="changed after registration"):
+        promote("toy", "enforce", project.root)
+
+
+@pytest.mark.slow
+def test_two_promotions_at_once_leave_one_order(whole_project):
+    """The second waits for the first, and is judged against the champion that the first one made."""
+    project = whole_project
+    with_champion(whole_project)
+    project.train(wrong=4).register()
+    code = "from pathlib import Path; from flows.promote import promote; print(promote('toy', 'enforce', Path.cwd()).decision)"
+    command = [sys.executable, "-c", code]
+    both = [subprocess.Popen(command, cwd=project.root, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    said = sorted(process.communicate(timeout=120)[0].strip() for process in both)
+    assert said == ["promoted", "unchanged"]
+    assert [line.seq for line in ledger.history(project.root, "toy")] == [1, 2]
+    assert ledger.verify(project.root, "toy") == []
+
+
+def test_yaml_of_the_repository_has_a_valid_gate():
+    from flows.gate import Promotion
+
+    document = yaml.safe_load((Path(__file__).parents[2] / "params.yaml").read_text())
+    sections = {system: section["promote"] for system, section in document.items() if "promote" in section}
+    assert sections
+    for section in sections.values():
+        Promotion.model_validate(section)

@@ -1,0 +1,125 @@
+"""Real sentence pairs and real checkpoint layouts go through the same stages with only params changed."""
+
+from pathlib import Path
+
+import pytest
+
+from components.engines.base.errors import UsageError
+from components.engines.base.paths import read_json, read_jsonl
+from components.engines.base.stage import StageContext
+from components.engines.generation.decoding import Decoding
+from components.engines.training.params import Training
+from components.translation.architecture import Architecture
+from components.translation.clean import Clean, clean
+from components.translation.evaluate import Evaluate, evaluate
+from components.translation.finetune import Finetune, finetune
+from components.translation.ingest import Fields, Ingest, ingest
+from components.translation.pretrain import Pretrain, pretrain
+from components.translation.tokenizer import Tokenizer, tokenizer
+from components.translation.validate import Validate, validate
+
+SHARED = Path(__file__).resolve().parents[3] / "shared/data/translation"
+TRAINING = Training(max_steps=6, batch_size=8, learning_rate=1e-3, select_metric="valid_loss", score_every=6)
+SMALL = Architecture(d_model=16, ffn_dim=32, encoder_layers=1, decoder_layers=1, attention_heads=2)
+
+pytestmark = pytest.mark.slow
+
+
+class Room:
+    """The stages of translation called one after another, each with the paths of the one before."""
+
+    def __init__(self, root, architecture=SMALL):
+        self.root, self.architecture = root, architecture
+
+    def context(self, stage):
+        work = self.root / "work" / stage
+        work.mkdir(parents=True)
+        return StageContext("translation", stage, "key", work, self.root, {}, {})
+
+    def data(self, params, **cleaning):
+        root = self.root
+        ingest(params, root / "pairs")
+        clean(Clean(**cleaning), self.context("clean"), root / "pairs", root / "cleaned", root / "cleaning.json")
+        checks = (root / "checks.html", root / "checked.json")
+        validate(Validate(min_train_pairs=50), self.context("validate"), root / "cleaned", *checks)
+
+    def train(self, pretraining):
+        root, shape = self.root, self.architecture
+        words = Tokenizer(vocab_size=400)
+        tokenizer(words, shape, root / "cleaned", root / "checked.json", root / "tokenizer")
+        params = Pretrain(enabled=pretraining, training=TRAINING)
+        outs = (root / "pretrained", root / "pretrain_curve.csv")
+        pretrain(params, shape, self.context("pretrain"), root / "cleaned", root / "tokenizer", *outs)
+        outs = (root / "model", root / "finetune_curve.csv")
+        params = Finetune(training=TRAINING)
+        finetune(params, shape, self.context("finetune"), root / "cleaned", root / "pretrained", *outs)
+
+    def evaluate(self):
+        root = self.root
+        params = Evaluate(decoding=Decoding(strategy="beam", num_beams=2, max_new_tokens=12))
+        names = ("metrics.json", "scores.json", "scores.jsonl", "samples.jsonl")
+        outs = [root / name for name in names]
+        evaluate(params, self.architecture, self.context("evaluate"), root / "cleaned", root / "model", *outs)
+        return read_json(root / "metrics.json")
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared real data sets are not beside this checkout")
+@pytest.mark.parametrize(
+    ("file", "fields", "language"),
+    [
+        ("tatoeba_eng_deu.tsv", {"source": "eng", "target": "deu"}, "de"),
+        ("ntrex_en_de_fr_es.tsv", {"source": "en", "target": "fr"}, "fr"),
+    ],
+)
+def test_real_pairs_go_through_every_stage(tmp_path, file, fields, language):
+    room = Room(tmp_path)
+    source = Ingest(source=str(SHARED / file), fields=Fields(**fields), valid_fraction=0.1)
+    room.data(source, source_language="en", target_language=language, source_script="latin")
+    room.train(pretraining=True)
+    figures = room.evaluate()
+    assert figures["bleu_signature"].startswith("nrefs:1|case:mixed")
+    assert 0 < figures["bleu_copy_source"] < 30
+    assert "agreement" not in figures
+    assert read_json(tmp_path / "cleaning.json")["kept_fraction"] > 0.9
+    assert len(read_jsonl(tmp_path / "scores.jsonl")) == figures["test_pairs"] >= 20
+
+
+@pytest.fixture(params=["marian", "bart"])
+def checkpoint(request, tmp_path):
+    """A folder as the hub has them: saved by transformers itself, with a tokenizer of its own."""
+    from transformers import BartConfig, BartForConditionalGeneration, MarianConfig, MarianMTModel
+
+    from tests.translation.test_translator import tiny_tokenizer
+
+    text = tiny_tokenizer()
+    shape = {"vocab_size": len(text), "d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "pad_token_id": 0}
+    shape |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    shape |= {"eos_token_id": 1, "bos_token_id": 2, "decoder_start_token_id": 2, "max_position_embeddings": 200}
+    kinds = {"marian": (MarianMTModel, MarianConfig), "bart": (BartForConditionalGeneration, BartConfig)}
+    network, config = kinds[request.param]
+    network(config(**shape, forced_eos_token_id=None)).save_pretrained(tmp_path / "checkpoint")
+    text.save_pretrained(tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+def test_a_checkpoint_is_fine_tuned_by_the_same_stages_and_loads_back_in_transformers(tmp_path, checkpoint):
+    from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+    room = Room(tmp_path, Architecture(init_from=str(checkpoint)))
+    room.data(Ingest(num_train=300, num_test=30, dirt_fraction=0))
+    room.train(pretraining=False)
+    figures = room.evaluate()
+    assert figures["test_pairs"] == 30
+    before, after = (AutoModelForSeq2SeqLM.from_pretrained(folder) for folder in (checkpoint, tmp_path / "model"))
+    assert type(before) is type(after)
+    assert before.config.vocab_size == after.config.vocab_size
+    moved = [not a.equal(b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
+    assert any(moved)
+    assert len(AutoTokenizer.from_pretrained(tmp_path / "model")) == len(AutoTokenizer.from_pretrained(checkpoint))
+
+
+def test_a_checkpoint_that_is_not_there_is_one_clear_error(tmp_path):
+    room = Room(tmp_path, Architecture(init_from=str(tmp_path / "nothing")))
+    room.data(Ingest(num_train=300, num_test=30, dirt_fraction=0))
+    with pytest.raises(UsageError, match=r"Cannot load a tokenizer.*nothing"):
+        room.train(pretraining=False)
