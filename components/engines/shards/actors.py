@@ -46,8 +46,6 @@ class ShardActor:
                 pass  # each job's outcome tells the driver, also of a failure
         except Exception:
             log.exception("the map stops")
-        except BaseException:  # sys.exit() in a mapper would end this thread only, and the driver would wait for ever
-            os._exit(1)
 
     def ready(self) -> None:
         """Returns once the process is up."""

@@ -50,7 +50,7 @@ def answers(mapper: Mapper, shard: str, keys: list[str], items: list[Any]) -> Se
     """Apply the mapper to one batch. Raises StageError naming the shard and the sample that fails."""
     try:
         given = mapper.apply(items)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = _culprit(mapper, keys, items)
         with blame(f"shard {shard}, {where}"):
             raise error
@@ -75,21 +75,25 @@ def _culprit(mapper: Mapper, keys: list[str], items: list[Any]) -> str:
     for key, item in zip(keys, items, strict=True):
         try:
             mapper.apply([item])
-        except Exception:
+        except (Exception, SystemExit):
             return f"sample {key}"
     return f"samples {keys[0]} to {keys[-1]}"
 
 
 @contextmanager
 def blame(where: str, passing: type[Exception] | tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    """Give a mapper's failure its place and the step the user can take; `passing` kinds go through as they are."""
+    """Give a mapper's failure its place and the step the user can take; `passing` kinds go through as they are.
+
+    A mapper that calls `sys.exit()` has failed too: its SystemExit would end a whole stage as if all were well, or one thread
+    of a worker whose driver then waits for ever.
+    """
     try:
         yield
     except passing:
         raise
     except GenworksError as error:
         raise type(error)(error.what, where=", ".join(filter(None, (where, error.where))), do=error.do) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise StageError(
             f"The mapper failed: {type(error).__name__}: {error}",
             where=where,
