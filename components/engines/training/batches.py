@@ -38,7 +38,7 @@ def micro_indices(indices: np.ndarray, *, accumulation_steps: int, rank: int, wo
 def make_step(task: Task, training: Training, order: SampleOrder, ranks: Ranks, step: int) -> StepBatches:
     """Collate one step; a pure function of params, data, rank and step."""
     shares = micro_indices(
-        order.step(step), accumulation_steps=training.accumulation_steps, rank=ranks.rank, world=ranks.world
+        order.step(step), accumulation_steps=training.accumulation_steps, rank=ranks.data_rank, world=ranks.data_world
     )
     epoch = int(order.epoch_of(step))
     batches = [task.batch(indices, epoch) for indices in shares]

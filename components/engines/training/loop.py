@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,16 +25,19 @@ from components.engines.training.batches import StepBatches, StepStream, to_devi
 from components.engines.training.clock import Clock
 from components.engines.training.ema import Ema
 from components.engines.training.final import Fit, read_fit, write_fit
+from components.engines.training.parallel.sharded import forget_gathered
+from components.engines.training.parallel.whole import Whole
 from components.engines.training.params import Training, micro_batch_size
 from components.engines.training.precision import autocast, numerics
 from components.engines.training.ranks import Ranks
+from components.engines.training.saver import Saver
 from components.engines.training.schedule import learning_rate
 from components.engines.training.state import Row, State
 from components.engines.training.task import Task, check_task
 from components.engines.training.turns import Player, add_gradients, make_players, move, require_gradients_of
 from components.engines.training.weights import (
     Tensors,
-    load_module,
+    empty_optimizer_tensors,
     load_optimizer,
     module_tensors,
     optimizer_tensors,
@@ -63,6 +66,8 @@ class Run:
     observer: Observer | None
     players: list[Player]
     ema: Ema | None
+    saver: Saver
+    whole: Whole | None = None  # of a pipeline
     state: State = field(default_factory=State)
     clock: Clock = field(default_factory=Clock)
     unread: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)  # figures still on the device
@@ -86,7 +91,10 @@ def fit(
         return finished
     with numerics(training):
         run = _start(make_task, training, work, ranks, observer)
-        _train(run)
+        try:
+            _train(run)
+        finally:
+            run.saver.wait()
         if ranks.is_first:
             _finish(run)
     ranks.barrier()
@@ -132,12 +140,16 @@ def _check_settings(saved: dict[str, Any], training: Training, work: Path) -> No
 def _start(
     make_task: Callable[[], Task], training: Training, work: Path, ranks: Ranks, observer: Observer | None
 ) -> Run:
+    ranks = ranks.arranged(training.layout)
     seed_everything(training.seed, "build")
     task = make_task()
     check_task(task)
     _place(task, ranks)
+    players = make_players(task, training, ranks)
     ema = Ema(task.modules, training.ema_decay) if training.ema_decay is not None else None
-    run = Run(task, training, ranks, work, observer, make_players(task, training, ranks), ema)
+    run = Run(task, training, ranks, work, observer, players, ema, Saver(work / "checkpoints", training, ranks))
+    if ranks.ways.kind == "pipeline":
+        run.whole = Whole(make_task, ranks)
     _resume(run)
     return run
 
@@ -159,13 +171,14 @@ def _resume(run: Run) -> None:
     if found is None:
         return
     _check_settings(found.state["settings"], run.training, run.work)
+    alone = run.ranks.world == 1
     names = parameter_names(run.task.modules)
-    for name, module in run.task.modules.items():
-        load_module(module, found.file(name))
-        if run.ema is not None:
-            run.ema.load(name, found.tensors(f"ema.{name}"))
+    found.load(_weights(run), alone=alone)
     for player in run.players:
-        load_optimizer(player.optimizer, names, found.tensors(f"optimizer.{player.turn.name}"))
+        group = f"optimizer.{player.turn.name}"
+        tensors = empty_optimizer_tensors(player.optimizer, names, found.saved(group))
+        found.load({group: tensors}, alone=alone)
+        load_optimizer(player.optimizer, names, tensors)
     run.state = State.from_dict(found.state["run"])
 
 
@@ -202,10 +215,10 @@ def _step(run: Run, step_batches: StepBatches) -> None:
         with run.clock.part("forward_backward"):
             shares = add_gradients(player, batches, weight, training, ranks, step)
         with run.clock.part("optimizer"):
-            norm = move(player, training, learning_rate(training, step))
+            norm = move(player, run.players, training, learning_rate(training, step))
         figures |= {f"{player.turn.name}_{name}": value for name, value in shares.items()}
         # equal on every rank, while shares add up over ranks
-        figures[_norm_name(run, player)] = norm.double() / ranks.world
+        figures[_norm_name(run, player)] = norm.double() / ranks.data_world
     if run.ema is not None:
         with run.clock.part("optimizer"):
             run.ema.update(step)
@@ -314,27 +327,30 @@ def _shown(state: State) -> dict[str, Any]:
 
 
 def _score(run: Run) -> Row:
-    """Score on the first rank; all ranks hear the result, since it decides when to stop."""
+    """Score on the first rank, or on all where networks are in pieces; all hear the result, since it decides when to stop."""
     scores: Row = {}
     with run.clock.part("score"):
-        if run.ranks.is_first:
-            scores = _checked(run, _score_here(run))
+        if run.whole is not None:
+            tensors = run.ema.shadow if run.ema is not None else _modules(run)
+            task = run.whole.filled(tensors)
+            if task is not None:
+                scores = _checked(run, _score_here(run, task, nullcontext()))
+        elif run.ranks.is_first or run.ranks.in_pieces(run.training.layout):
+            averaged = run.ema.applied() if run.ema is not None else nullcontext()
+            scores = _checked(run, _score_here(run, run.task, averaged))
         return run.ranks.broadcast(scores)
 
 
-def _score_here(run: Run) -> Row:
-    modes = [(module, module.training) for root in run.task.modules.values() for module in root.modules()]
+def _score_here(run: Run, task: Task, averaged: AbstractContextManager[None]) -> Row:
+    modes = [(module, module.training) for root in task.modules.values() for module in root.modules()]
     seed_everything(run.training.seed, "score")
-    with (
-        torch.no_grad(),
-        run.ema.applied() if run.ema is not None else nullcontext(),
-        autocast(run.training, run.ranks.device),
-    ):
-        for root in run.task.modules.values():
+    with torch.no_grad(), averaged, autocast(run.training, run.ranks.device):
+        for root in task.modules.values():
             root.eval()
         try:
-            return {name: float(value) for name, value in run.task.score().items()}
+            return {name: float(value) for name, value in task.score().items()}
         finally:
+            forget_gathered(task.modules.values())
             for module, mode in modes:
                 module.training = mode
 
@@ -353,33 +369,35 @@ def _checked(run: Run, scores: Row) -> Row:
 
 
 def _save(run: Run) -> None:
-    """Rank 0 writes. Buffers follow rank 0 first, so that going on and resuming from here are the same."""
-    if run.ranks.world > 1:
+    """Buffers follow rank 0 first, so that going on and resuming from here are the same."""
+    if run.ranks.world > 1 and run.ranks.ways.kind != "pipeline":
         for module in run.task.modules.values():
             for buffer in module.buffers():
                 run.ranks.broadcast_tensor(buffer)
-    if run.ranks.is_first:
-        state = {"run": run.state.as_dict(), "settings": run.training.identity()}
-        checkpoint.save(run.checkpoints, run.state.step, _files(run), state)
-        keep = run.state.best_step if run.training.select == "best" else None
-        checkpoint.prune(run.checkpoints, [keep])
-    run.ranks.barrier()
-
-
-def _files(run: Run) -> dict[str, Tensors]:
     names = parameter_names(run.task.modules)
-    files = {name: module_tensors(module) for name, module in run.task.modules.items()}
-    if run.ema is not None:
-        files |= {f"ema.{name}": tensors for name, tensors in run.ema.shadow.items()}
-    return files | {
+    groups = _weights(run) | {
         f"optimizer.{player.turn.name}": optimizer_tensors(player.optimizer, names) for player in run.players
     }
+    state = {"run": run.state.as_dict(), "settings": run.training.identity()}
+    run.saver.save(run.state.step, groups, state, [run.state.best_step if run.training.select == "best" else None])
+
+
+def _modules(run: Run) -> dict[str, Tensors]:
+    return {name: module_tensors(module) for name, module in run.task.modules.items()}
+
+
+def _weights(run: Run) -> dict[str, Tensors]:
+    """The networks' tensors and their averages, live: as checkpoints group them."""
+    groups = {f"module.{name}": tensors for name, tensors in _modules(run).items()}
+    if run.ema is not None:
+        groups |= {f"ema.{name}": tensors for name, tensors in run.ema.shadow.items()}
+    return groups
 
 
 def _finish(run: Run) -> None:
     """Publish the selected weights: averaged ones when EMA is on, the best ones when asked for."""
     state, training = run.state, run.training
-    prefix = "ema." if run.ema is not None else ""
+    prefix = "ema" if run.ema is not None else "module"
     step, scores = state.step, state.scores
     if training.select == "best" and state.best_step is not None:
         step, scores = state.best_step, state.best_scores
@@ -390,6 +408,6 @@ def _finish(run: Run) -> None:
             where=str(run.checkpoints),
             do="delete the work folder and train again",
         )
-    weights = {name: source.tensors(f"{prefix}{name}") for name in run.task.modules}
+    weights = {name: source.whole(f"{prefix}.{name}") for name in run.task.modules}
     figures = {"step": step, "curve": state.curve, "scores": scores, "settings": training.identity()}
     write_fit(run.work, figures, weights)

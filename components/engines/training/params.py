@@ -8,9 +8,10 @@ from pydantic import Field, model_validator
 
 from components.engines.base.errors import UsageError
 from components.engines.base.params import Params
+from components.engines.training.parallel.layout import Layout, settle
 
 # What may differ between a checkpoint and the run that resumes it: where and how often, never what is learnt.
-OPERATIONAL = {"num_workers", "num_threads", "max_failures", "checkpoint_every"}
+OPERATIONAL = {"num_workers", "num_threads", "layout", "max_failures", "checkpoint_every", "keep_checkpoints", "async_checkpoints"}
 
 
 class Training(Params):
@@ -30,12 +31,15 @@ class Training(Params):
     ema_decay: float | None = Field(None, gt=0, lt=1)
     score_every: int | None = Field(None, gt=0, description="steps; the last step is scored too; null: never")
     checkpoint_every: int = Field(500, gt=0, description="steps")
+    keep_checkpoints: int = Field(2, gt=0, description="the newest ones; the best one is kept besides with select: best")
+    async_checkpoints: bool = Field(True, description="written by a thread from a copy, while training goes on")
     log_every: int = Field(10, gt=0, description="steps per row of the curve")
     patience: int | None = Field(None, gt=0, description="stop after so many scores without a better one")
     select: Literal["last", "best"] = "last"
     select_metric: str = "loss"
     select_mode: Literal["min", "max"] = "min"
     num_workers: Literal["auto"] | int = "auto"
+    layout: Layout = Field(default_factory=Layout, description="how the workers split the work; data parallel by default")
     num_threads: int | None = Field(None, gt=0, description="of torch, per worker; null: torch's own choice")
     max_failures: int = Field(0, ge=0, description="worker deaths after which Ray restarts the workers by itself")
     fast: bool = Field(False, description="give up bitwise repeatability for speed")
@@ -57,13 +61,14 @@ class Training(Params):
 
 
 def micro_batch_size(training: Training, world: int) -> int:
-    """Samples of one micro-batch on one rank. Raises UsageError, with the numbers, if the split leaves a rest."""
-    pieces = training.accumulation_steps * world
+    """Samples of one micro-batch on one rank. Raises UsageError, with the numbers, if layout or sizes leave a rest."""
+    replicas = settle(training.layout, world).batches
+    pieces = training.accumulation_steps * replicas
     size, rest = divmod(training.batch_size, pieces)
     if rest:
         raise UsageError(
             f"batch_size {training.batch_size} cannot be split into accumulation_steps {training.accumulation_steps} "
-            f"× {world} workers = {pieces} equal micro-batches ({rest} samples left over)",
+            f"× {replicas} {'workers' if replicas == world else 'data replicas'} = {pieces} equal micro-batches ({rest} samples left over)",
             do=f"make batch_size a multiple of {pieces}, e.g. {max(1, size) * pieces}, or change the other two",
         )
     return size

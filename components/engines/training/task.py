@@ -16,6 +16,19 @@ Batch = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """A turn's loss in two halves, cut at the output of one network: what a pipeline of stages needs to know.
+
+    `forward(network, batch)` gives the output tensor, `loss(output, batch)` what `Turn.loss` gives. Micro-batches must have equal
+    shapes, with samples along dimension 0 of every tensor.
+    """
+
+    module: str
+    forward: Callable[[nn.Module, Batch], Tensor]
+    loss: Callable[[Tensor, Batch], tuple[Tensor, dict[str, Tensor]]]
+
+
+@dataclass(frozen=True)
 class Turn:
     """One optimiser's move within a step: a language model has one turn, a GAN two.
 
@@ -29,6 +42,7 @@ class Turn:
     loss: Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
     parameters: list[nn.Parameter]
     weight: Callable[[Batch], int]
+    pieces: Pieces | None = None  # for layouts with a pipeline
     every_parameter_used: bool = True  # False: some get no gradient in some steps (costs a graph walk on several ranks)
 
 

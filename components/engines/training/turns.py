@@ -8,9 +8,16 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
+from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
 from components.engines.training.draws import seed_place
+from components.engines.training.parallel.arrange import arrange
+from components.engines.training.parallel.gradients import clip, gradient_norm, gradient_norm_of_stages, kinds_of, sum_gradients
+from components.engines.training.parallel.pipeline import Pipeline
+from components.engines.training.parallel.pipeline import add_gradients as pipeline_gradients
+from components.engines.training.parallel.sharded import sync_gradients
 from components.engines.training.params import Training
 from components.engines.training.precision import autocast
 from components.engines.training.ranks import Ranks
@@ -42,39 +49,92 @@ class Player:
     turn: Turn
     loss: Loss
     optimizer: torch.optim.Optimizer
+    ranks: Ranks
+    networks: list[nn.Module]
+    pipeline: Pipeline | None = None
+
+    @property
+    def averages(self) -> bool:
+        """Whether gradients come out averaged over data ranks (DDP) and not summed."""
+        return isinstance(self.loss, DistributedDataParallel)
+
+    @property
+    def is_sharded(self) -> bool:
+        return any(isinstance(network, FSDPModule) for network in self.networks)
 
     def sync(self, last: bool) -> AbstractContextManager[object]:
         """Gradients cross ranks once a step: with the last micro-batch."""
-        if last or not isinstance(self.loss, DistributedDataParallel):
-            return nullcontext()
-        return self.loss.no_sync()
+        if self.is_sharded:
+            sync_gradients(self.networks, last)
+        if isinstance(self.loss, DistributedDataParallel) and not last:
+            return self.loss.no_sync()
+        return nullcontext()
+
+    def gather(self) -> None:
+        """After the last micro-batch, where no wrapper did it: sum over stages what stands on all, then over data ranks."""
+        mesh, kind = self.ranks.mesh, self.ranks.ways.kind
+        if mesh is None or kind not in {"tensor", "pipeline"}:
+            return
+        if self.pipeline is not None:
+            sum_gradients(self.pipeline.stage.shared, self.pipeline.group)
+        if self.ranks.ways.data > 1:
+            sum_gradients(self.turn.parameters, mesh.get_group("data"))
+
+    def norm(self) -> Tensor:
+        if self.pipeline is None:
+            return gradient_norm(self.turn.parameters)
+        shared = {id(parameter) for parameter in self.pipeline.stage.shared}
+        own = [parameter for parameter in self.turn.parameters if id(parameter) not in shared]
+        return gradient_norm_of_stages(self.pipeline.stage.shared, own, self.pipeline.group)
 
 
 def make_players(task: Task, training: Training, ranks: Ranks) -> list[Player]:
-    return [Player(turn, _loss_of(turn, ranks), make_optimizer(turn.parameters, training)) for turn in task.turns]
+    """Arrange the task's networks as the layout says; one player per turn."""
+    pipelines = arrange(task, training, ranks)
+    networks = list(task.modules.values())
+    return [
+        Player(
+            turn,
+            _loss_of(turn, training, ranks),
+            make_optimizer(turn.parameters, training, ranks),
+            ranks,
+            networks,
+            pipelines.get(turn.name),
+        )
+        for turn in task.turns
+    ]
 
 
-def _loss_of(turn: Turn, ranks: Ranks) -> Loss:
-    if ranks.world == 1:
+def _loss_of(turn: Turn, training: Training, ranks: Ranks) -> Loss:
+    kind = ranks.ways.kind
+    if ranks.world == 1 or not (kind == "data" or (kind == "sharded" and training.layout.zero_stage == 1)):
         return turn.loss
     return DistributedDataParallel(TurnLoss(turn), find_unused_parameters=not turn.every_parameter_used)
 
 
-def make_optimizer(parameters: list[nn.Parameter], training: Training) -> torch.optim.AdamW:
+def make_optimizer(parameters: list[nn.Parameter], training: Training, ranks: Ranks) -> torch.optim.Optimizer:
     """AdamW; decay falls on matrices only (Loshchilov & Hutter, arXiv:1711.05101; Radford et al., GPT-2, and since)."""
     matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
     vectors = [parameter for parameter in parameters if parameter.ndim < 2]
-    groups = [{"params": matrices, "weight_decay": training.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=training.learning_rate,
-        betas=training.adam_betas,
-        fused=True,
-    )
+    groups = [
+        {"params": alike, "weight_decay": decay}
+        for kind, decay in ((matrices, training.weight_decay), (vectors, 0.0))
+        for alike in kinds_of(kind)
+    ]
+    settings = {"lr": training.learning_rate, "betas": training.adam_betas, "fused": True}
+    if ranks.mesh is not None and ranks.ways.kind == "sharded" and training.layout.zero_stage == 1:
+        group = ranks.mesh.get_group("sharded")
+        return ZeroRedundancyOptimizer(groups, torch.optim.AdamW, process_group=group, **settings)
+    return torch.optim.AdamW(groups, **settings)
 
 
 def require_gradients_of(player: Player, players: list[Player]) -> None:
-    """Only the moving turn's parameters get gradients: the generator's move must not fill the discriminator's."""
+    """Only the moving turn's parameters get gradients: the generator's move must not fill the discriminator's.
+
+    FSDP2 settles which parameters get gradients when it first gathers them; there the others' are dropped afterwards.
+    """
+    if player.is_sharded:
+        return
     for other in players:
         for parameter in other.turn.parameters:
             parameter.requires_grad_(False)
@@ -87,13 +147,15 @@ def add_gradients(
 ) -> dict[str, Tensor]:
     """Backward through every micro-batch. Returns this rank's share of the mean loss and figures, as tensors.
 
-    `weight` counts the units of the whole global batch. DDP averages over ranks, hence the factor `world`.
+    `weight` counts the units of the whole global batch. DDP averages over ranks, hence the factor `data_world`.
     """
+    if player.pipeline is not None:
+        return pipeline_gradients(player.pipeline, batches, weight, training, ranks, step)
     shares: dict[str, Tensor] = {}
-    scale = ranks.world / weight
+    scale = (ranks.data_world if player.averages else 1.0) / weight
     for number, batch in enumerate(batches):
         # A pure function of the position: a resumed step draws what the uninterrupted one drew.
-        seed_place(ranks.device, training.seed, step, player.turn.name, number, ranks.rank)
+        seed_place(ranks.device, training.seed, step, player.turn.name, number, ranks.data_rank)
         with player.sync(last=number == len(batches) - 1):
             with autocast(training, ranks.device):
                 loss, sums = player.loss(batch)
@@ -104,14 +166,15 @@ def add_gradients(
     return shares
 
 
-def move(player: Player, training: Training, rate: float) -> Tensor:
-    """Clip and step. Returns the norm of the gradients before clipping."""
-    parameters = player.turn.parameters
-    norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
+def move(player: Player, players: list[Player], training: Training, rate: float) -> Tensor:
+    """Bring the gradients together, clip and step. Returns the norm of the gradients before clipping."""
+    player.gather()
+    norm = player.norm()
     if training.clip_norm is not None:
-        nn.utils.clip_grads_with_norm_(parameters, training.clip_norm, norm)
+        clip(player.turn.parameters, training.clip_norm, norm)
     for group in player.optimizer.param_groups:
         group["lr"] = rate
     player.optimizer.step()
-    player.optimizer.zero_grad()
+    for one in players if player.is_sharded else [player]:
+        one.optimizer.zero_grad()
     return norm

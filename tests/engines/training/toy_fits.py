@@ -46,7 +46,7 @@ def fit_here(
     return fit(maker(toy, **arguments), settings, work=work, ranks=ranks, observer=observer)
 
 
-def _interrupt(work: Path, stop_after: int, root: Path, keep: Iterable[int | None]) -> None:
+def _interrupt(work: Path, stop_after: int, root: Path, newest: int, keep: Iterable[int | None]) -> None:
     if checkpoint.saved_steps(root)[-1] == stop_after:
         raise KeyboardInterrupt
 
