@@ -56,6 +56,18 @@ def load(folder: str | Path) -> Any:
         ) from None
 
 
+def cross_attention(network: Any) -> list[Any]:
+    """The decoder's attention modules over the encoder's output (BART's, Marian's and NLLB's name, T5's name)."""
+    found = [part for name, part in network.named_modules() if name.endswith((".encoder_attn", ".EncDecAttention"))]
+    if not found:
+        raise UsageError(
+            f"No cross-attention is known of {type(network).__name__}",
+            where="translation.pretrain.keep_cross_attention",
+            do="set it to true",
+        )
+    return found
+
+
 def load_tokenizer(folder: str | Path, architecture: Architecture | None = None) -> Any:
     """A tokenizer from a hub id or folder; languages are set for multilingual checkpoints that know them."""
     from transformers import AutoTokenizer

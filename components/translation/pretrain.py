@@ -17,9 +17,15 @@ from components.translation.architecture import Architecture
 
 
 class Pretrain(Params):
-    """Denoising pretraining on the sentences of both sides, taken singly. `enabled: false` starts fine-tuning from scratch."""
+    """Denoising pretraining on the sentences of both sides, taken singly. `enabled: false` starts fine-tuning from scratch.
+
+    Denoising teaches cross-attention to copy the word at the same place, which is what translation must not do: unless
+    `keep_cross_attention`, it is handed on as it was before (random, or as `init_from` has it), beside a pretrained encoder and
+    decoder (Rothe, Narayan & Severyn 2020, arXiv:1907.12461).
+    """
 
     enabled: bool = True
+    keep_cross_attention: bool = False
     mask_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
     max_tokens: Positive = 128
     training: Training
@@ -37,10 +43,12 @@ def pretrain(
     """Write the folder that fine-tuning starts from: pretrained here, or a checkpoint's or random weights as they are."""
     from components.engines.training.curve import write_curve
     from components.translation.fitting import fit_and_save, save
+    from components.translation.model import cross_attention
 
     make_task = partial(denoising, params, architecture, cleaned, tokenizer)
     if params.enabled:
-        fit_and_save(make_task, params.training, context, pretrained, pretrain_curve)
+        restored = None if params.keep_cross_attention else cross_attention
+        fit_and_save(make_task, params.training, context, pretrained, pretrain_curve, restored=restored)
     else:
         network, text = start(architecture, tokenizer, params.training.seed)
         save(network, text, pretrained)

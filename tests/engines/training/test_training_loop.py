@@ -40,10 +40,14 @@ def test_an_example_task_takes_less_than_a_hundred_lines():
         assert len(Path(toy.__file__).read_text().splitlines()) < 100
 
 
-@pytest.mark.parametrize("toy", [LM, GAN])
-def test_the_loss_curve_is_the_golden_one(toy, tmp_path):
-    """A refactor of the engine proves itself here. Regenerate only for a change that is meant to alter training."""
-    curve = fit_here(toy, training(ema_decay=0.9, score_every=8, accumulation_steps=2), tmp_path).curve
+@pytest.mark.parametrize(("toy", "free"), [(LM, {}), (GAN, {"batch_norm": False})])
+def test_the_loss_curve_is_the_golden_one(toy, free, tmp_path):
+    """A refactor of the engine proves itself here. Regenerate only for a change that is meant to alter training.
+
+    No BatchNorm: it takes constant shifts away, so the gradient of a bias before it is rounding noise, of which Adam makes
+    whole steps. Other CPUs round otherwise, and their curves would drift apart by per cents.
+    """
+    curve = fit_here(toy, training(ema_decay=0.9, score_every=8, accumulation_steps=2), tmp_path, **free).curve
     golden = json.loads((GOLDEN / f"{toy}.json").read_text())
     assert [row.keys() for row in curve] == [row.keys() for row in golden]
     for row, expected in zip(curve, golden, strict=True):
