@@ -288,6 +288,7 @@ def _check_finite(run: Run, step: int, figures: Row) -> None:
     if not wrong:
         return
     turn = _turn_of(run, min(wrong))
+    run.saver.wait()
     saved = checkpoint.saved_steps(run.checkpoints)
     kept = f"the last checkpoint is of step {saved[-1]}" if saved else "there is no checkpoint yet"
     raise StageError(

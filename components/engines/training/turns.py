@@ -55,8 +55,8 @@ class Player:
 
     @property
     def averages(self) -> bool:
-        """Whether gradients come out averaged over data ranks (DDP) and not summed."""
-        return isinstance(self.loss, DistributedDataParallel)
+        """Whether gradients come out averaged over data ranks (DDP, FSDP2) and not summed."""
+        return self.is_sharded or isinstance(self.loss, DistributedDataParallel)
 
     @property
     def is_sharded(self) -> bool:
@@ -147,7 +147,7 @@ def add_gradients(
 ) -> dict[str, Tensor]:
     """Backward through every micro-batch. Returns this rank's share of the mean loss and figures, as tensors.
 
-    `weight` counts the units of the whole global batch. DDP averages over ranks, hence the factor `data_world`.
+    `weight` counts the units of the whole global batch. DDP and FSDP2 average over ranks, hence the factor `data_world`.
     """
     if player.pipeline is not None:
         return pipeline_gradients(player.pipeline, batches, weight, training, ranks, step)

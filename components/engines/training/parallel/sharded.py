@@ -14,13 +14,11 @@ from components.engines.training.parallel.blocks import chains_of
 def shard_network(network: nn.Module, mesh: DeviceMesh, *, reshard_after_forward: bool) -> None:
     """Shard parameters over the mesh's last dimension (replicating over an earlier one), in place, under the same names.
 
-    Each repeated block is gathered as a whole just before it runs; what is outside of blocks forms one more group. Gradients
-    are summed, not averaged: the loop divides by the weight of the whole global batch itself.
+    Each repeated block is gathered as a whole just before it runs; what is outside of blocks forms one more group.
     """
     blocks = [block for chain in chains_of(network) for block in chain.blocks]
     for module in [*blocks, network]:
-        sharded = fully_shard(module, mesh=mesh, reshard_after_forward=reshard_after_forward)
-        sharded.set_gradient_divide_factor(1.0)
+        fully_shard(module, mesh=mesh, reshard_after_forward=reshard_after_forward)
 
 
 def sync_gradients(networks: list[nn.Module], last: bool) -> None:
