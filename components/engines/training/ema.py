@@ -24,7 +24,9 @@ class Ema:
         self.decay = decay
         self.live = {name: module_tensors(module) for name, module in modules.items()}
         self.shadow = {name: {k: v.clone() for k, v in tensors.items()} for name, tensors in self.live.items()}
-        pairs = [(local(self.shadow[name][k]), local(v)) for name, tensors in self.live.items() for k, v in tensors.items()]
+        pairs = [
+            (local(self.shadow[name][k]), local(v)) for name, tensors in self.live.items() for k, v in tensors.items()
+        ]
         self.averaged = [pair for pair in pairs if pair[0].is_floating_point()]
         self.copied = [pair for pair in pairs if not pair[0].is_floating_point()]
 

@@ -25,6 +25,7 @@ from components.engines.training.batches import StepBatches, StepStream, to_devi
 from components.engines.training.clock import Clock
 from components.engines.training.ema import Ema
 from components.engines.training.final import Fit, read_fit, write_fit
+from components.engines.training.parallel.gradients import is_spread
 from components.engines.training.parallel.sharded import forget_gathered
 from components.engines.training.parallel.whole import Whole
 from components.engines.training.params import Training, micro_batch_size
@@ -376,9 +377,12 @@ def _save(run: Run) -> None:
             for buffer in module.buffers():
                 run.ranks.broadcast_tensor(buffer)
     names = parameter_names(run.task.modules)
-    groups = _weights(run) | {
-        f"optimizer.{player.turn.name}": optimizer_tensors(player.optimizer, names) for player in run.players
-    }
+    groups = _weights(run)
+    if (
+        run.ranks.data_rank > 0
+    ):  # averages of buffers differ by rank: what is not sharded is written as the first has it
+        groups = {group: {n: t for n, t in tensors.items() if is_spread(t)} for group, tensors in groups.items()}
+    groups |= {f"optimizer.{player.turn.name}": optimizer_tensors(player.optimizer, names) for player in run.players}
     state = {"run": run.state.as_dict(), "settings": run.training.identity()}
     run.saver.save(run.state.step, groups, state, [run.state.best_step if run.training.select == "best" else None])
 

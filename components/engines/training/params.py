@@ -11,7 +11,15 @@ from components.engines.base.params import Params
 from components.engines.training.parallel.layout import Layout, settle
 
 # What may differ between a checkpoint and the run that resumes it: where and how often, never what is learnt.
-OPERATIONAL = {"num_workers", "num_threads", "layout", "max_failures", "checkpoint_every", "keep_checkpoints", "async_checkpoints"}
+OPERATIONAL = {
+    "num_workers",
+    "num_threads",
+    "layout",
+    "max_failures",
+    "checkpoint_every",
+    "keep_checkpoints",
+    "async_checkpoints",
+}
 
 
 class Training(Params):
@@ -31,7 +39,9 @@ class Training(Params):
     ema_decay: float | None = Field(None, gt=0, lt=1)
     score_every: int | None = Field(None, gt=0, description="steps; the last step is scored too; null: never")
     checkpoint_every: int = Field(500, gt=0, description="steps")
-    keep_checkpoints: int = Field(2, gt=0, description="the newest ones; the best one is kept besides with select: best")
+    keep_checkpoints: int = Field(
+        2, gt=0, description="the newest ones; the best one is kept besides with select: best"
+    )
     async_checkpoints: bool = Field(True, description="written by a thread from a copy, while training goes on")
     log_every: int = Field(10, gt=0, description="steps per row of the curve")
     patience: int | None = Field(None, gt=0, description="stop after so many scores without a better one")
@@ -39,7 +49,9 @@ class Training(Params):
     select_metric: str = "loss"
     select_mode: Literal["min", "max"] = "min"
     num_workers: Literal["auto"] | int = "auto"
-    layout: Layout = Field(default_factory=Layout, description="how the workers split the work; data parallel by default")
+    layout: Layout = Field(
+        default_factory=Layout, description="how the workers split the work; data parallel by default"
+    )
     num_threads: int | None = Field(None, gt=0, description="of torch, per worker; null: torch's own choice")
     max_failures: int = Field(0, ge=0, description="worker deaths after which Ray restarts the workers by itself")
     fast: bool = Field(False, description="give up bitwise repeatability for speed")
@@ -68,7 +80,8 @@ def micro_batch_size(training: Training, world: int) -> int:
     if rest:
         raise UsageError(
             f"batch_size {training.batch_size} cannot be split into accumulation_steps {training.accumulation_steps} "
-            f"× {replicas} {'workers' if replicas == world else 'data replicas'} = {pieces} equal micro-batches ({rest} samples left over)",
+            f"× {replicas} {'workers' if replicas == world else 'data replicas'} = {pieces} equal micro-batches "
+            f"({rest} samples left over)",
             do=f"make batch_size a multiple of {pieces}, e.g. {max(1, size) * pieces}, or change the other two",
         )
     return size

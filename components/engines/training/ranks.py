@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -25,7 +25,7 @@ class Ranks:
     rank: int
     world: int
     device: torch.device
-    ways: Ways = Ways(1, 1, 1, 1)
+    ways: Ways = field(default_factory=lambda: Ways(1, 1, 1, 1))
     mesh: DeviceMesh | None = None
     data_rank: int = 0
     data_world: int = 1

@@ -34,7 +34,9 @@ class Saver:
         if not self.training.async_checkpoints:
             self._write(step, groups, state, keep)
             return
-        copy = {group: {name: self._copied(tensor) for name, tensor in tensors.items()} for group, tensors in groups.items()}
+        copy = {
+            group: {name: self._copied(tensor) for name, tensor in tensors.items()} for group, tensors in groups.items()
+        }
         self.thread = threading.Thread(target=self._write_aside, args=(step, copy, state, keep), name="checkpoint")
         self.thread.start()
 

@@ -14,7 +14,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from components.engines.training.draws import seed_place
 from components.engines.training.parallel.arrange import arrange
-from components.engines.training.parallel.gradients import clip, gradient_norm, gradient_norm_of_stages, kinds_of, sum_gradients
+from components.engines.training.parallel.gradients import (
+    clip,
+    gradient_norm,
+    gradient_norm_of_stages,
+    kinds_of,
+    sum_gradients,
+)
 from components.engines.training.parallel.pipeline import Pipeline
 from components.engines.training.parallel.pipeline import add_gradients as pipeline_gradients
 from components.engines.training.parallel.sharded import sync_gradients

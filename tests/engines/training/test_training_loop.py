@@ -15,8 +15,8 @@ from toy_fits import assert_close, fit_here, outcome, training
 from components.engines.base.errors import StageError, UsageError
 from components.engines.base.seeds import derive, seed_everything
 from components.engines.shards.order import SampleOrder
-from components.engines.training.final import Fit
 from components.engines.training import checkpoint
+from components.engines.training.final import Fit
 from components.engines.training.loop import fit
 from components.engines.training.ranks import Ranks
 from components.engines.training.weights import load_module

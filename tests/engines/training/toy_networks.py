@@ -87,7 +87,7 @@ class DiT:
     def build(heads: int, blocks: int) -> nn.Module:
         from diffusers import PixArtTransformer2DModel
 
-        network = PixArtTransformer2DModel(
+        return PixArtTransformer2DModel(
             num_attention_heads=heads,
             attention_head_dim=8,
             in_channels=2,
@@ -100,7 +100,6 @@ class DiT:
             norm_num_groups=1,
             use_additional_conditions=False,
         )
-        return network
 
     @staticmethod
     def forward(network: nn.Module, batch: Batch) -> Tensor:

@@ -13,6 +13,11 @@ from torch.distributed.tensor import DTensor
 BUCKET = 25 * 2**20  # bytes summed in one message, as in torch's DistributedDataParallel
 
 
+def is_spread(tensor: Tensor) -> bool:
+    """Whether processes hold pieces of it and not each all of it."""
+    return isinstance(tensor, DTensor)
+
+
 def local(tensor: Tensor) -> Tensor:
     """What of a tensor is on this process: its shard, or all of it."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
@@ -65,9 +70,7 @@ def gradient_norm(parameters: list[nn.Parameter]) -> Tensor:
     return norms[0] if len(norms) == 1 else torch.stack(norms).norm()
 
 
-def gradient_norm_of_stages(
-    shared: list[nn.Parameter], own: list[nn.Parameter], group: dist.ProcessGroup
-) -> Tensor:
+def gradient_norm_of_stages(shared: list[nn.Parameter], own: list[nn.Parameter], group: dist.ProcessGroup) -> Tensor:
     """The 2-norm over all pipeline stages: `shared` parameters stand on each of them and count once."""
     square = gradient_norm(own).square()
     dist.all_reduce(square, group=group)

@@ -14,9 +14,10 @@ from components.engines.base.params import Params, Positive
 class Layout(Params):
     """Ways of each kind; their product is the number of workers, and `data: auto` takes what the others leave.
 
-    `data` replicates the model (DDP), `sharded` splits parameters, gradients and optimiser state (FSDP2, arXiv:2304.11277) as far as
-    `zero_stage` says (ZeRO, arXiv:1910.02054), `tensor` splits matrices inside a layer (Megatron, arXiv:1909.08053), `pipeline`
-    splits the sequence of layers (GPipe, arXiv:1811.06965; 1F1B, arXiv:1806.03377), one micro-batch per accumulation step.
+    `data` replicates the model (DDP), `sharded` splits parameters, gradients and optimiser state (FSDP2, arXiv:2304.11277)
+    as far as `zero_stage` says (ZeRO, arXiv:1910.02054), `tensor` splits matrices inside a layer (Megatron, arXiv:1909.08053),
+    `pipeline` splits the sequence of layers (GPipe, arXiv:1811.06965; 1F1B, arXiv:1806.03377), one micro-batch per
+    accumulation step.
     Only `data` may be combined with one of the others.
     """
 
@@ -25,7 +26,8 @@ class Layout(Params):
     tensor: Positive = 1
     pipeline: Positive = 1
     zero_stage: Literal[1, 2, 3] = Field(
-        3, description="of sharded: 3 shards everything, 2 keeps parameters whole from forward to backward, 1 optimiser only"
+        3,
+        description="of sharded: 3 shards everything, 2 keeps parameters whole from forward to backward, 1 optimiser only",
     )
     schedule: Literal["gpipe", "1f1b"] = Field("1f1b", description="of pipeline")
 

@@ -27,7 +27,6 @@ from components.engines.training.precision import autocast
 from components.engines.training.ranks import Ranks
 from components.engines.training.task import Batch, Pieces
 
-
 Precision = Callable[[], AbstractContextManager[object]]  # what forward passes run under
 
 
@@ -153,12 +152,13 @@ class Pipeline:
     def loss_of(self, output: Tensor, number: Tensor) -> Tensor:
         with self.stage.precision():
             loss, sums = self.pieces.loss(output, self.batches[int(number)])
-        self.heard.append({"loss": loss.detach(), **sums})
+        self.heard.append({name: total.detach() for name, total in {"loss": loss, **sums}.items()})
         return loss * self.scale
 
 
 def make_pipeline(network: nn.Module, pieces: Pieces, training: Training, ranks: Ranks) -> Pipeline:
     """Cut the network in place, down to this process's stage."""
+    assert ranks.mesh is not None
     mesh = ranks.mesh["pipeline"]
     stages, stage = mesh.size(), mesh.get_local_rank()
     if training.layout.schedule == "1f1b" and training.accumulation_steps < stages:

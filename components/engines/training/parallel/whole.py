@@ -28,8 +28,8 @@ class Whole:
         """The task with the tensors of all stages, on the first rank; None elsewhere. Every rank calls it."""
         if not self.is_mine:
             return None
-        for name in stages:
-            tensors = collect(stages[name], self.group)
+        for name, held in stages.items():
+            tensors = collect(held, self.group)
             if self.task is not None:
                 for key, tensor in module_tensors(self.task.modules[name]).items():
                     with torch.no_grad():
