@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,15 +23,25 @@ from components.engines.base.seeds import seed_everything
 from components.engines.training import checkpoint
 from components.engines.training.batches import StepBatches, StepStream, to_device
 from components.engines.training.clock import Clock
+from components.engines.training.compiling import compilation, compile_modules, uncompiled
 from components.engines.training.ema import Ema
 from components.engines.training.final import Fit, read_fit, write_fit
+from components.engines.training.memory import recompute_blocks
 from components.engines.training.params import Training, micro_batch_size
-from components.engines.training.precision import autocast, numerics
+from components.engines.training.precision import autocast, check_precision, numerics
 from components.engines.training.ranks import Ranks
+from components.engines.training.rollout import evaluating, roll_out
 from components.engines.training.schedule import learning_rate
 from components.engines.training.state import Row, State
 from components.engines.training.task import Task, check_task
-from components.engines.training.turns import Player, add_gradients, make_players, move, require_gradients_of
+from components.engines.training.turns import (
+    Player,
+    add_gradients,
+    make_players,
+    move,
+    over_moves,
+    require_gradients_of,
+)
 from components.engines.training.weights import (
     Tensors,
     load_module,
@@ -84,7 +94,8 @@ def fit(
     finished = finished_fit(work, training)
     if finished is not None:
         return finished
-    with numerics(training):
+    check_precision(training, ranks.device)
+    with numerics(training), compilation(training, ranks.device):
         run = _start(make_task, training, work, ranks, observer)
         _train(run)
         if ranks.is_first:
@@ -135,6 +146,8 @@ def _start(
     seed_everything(training.seed, "build")
     task = make_task()
     check_task(task)
+    recompute_blocks(task, training)
+    compile_modules(task, training)
     _place(task, ranks)
     ema = Ema(task.modules, training.ema_decay) if training.ema_decay is not None else None
     run = Run(task, training, ranks, work, observer, make_players(task, training, ranks), ema)
@@ -167,6 +180,9 @@ def _resume(run: Run) -> None:
     for player in run.players:
         load_optimizer(player.optimizer, names, found.tensors(f"optimizer.{player.turn.name}"))
     run.state = State.from_dict(found.state["run"])
+    for player in run.players:
+        if player.scaler is not None:
+            player.scaler.load(run.state.scalers[player.turn.name])
 
 
 # ----------------------------------------------------------------------------------------------------------- loop
@@ -194,18 +210,22 @@ def _step(run: Run, step_batches: StepBatches) -> None:
     """All turns of one step, in order, each over all micro-batches."""
     training, ranks, step = run.training, run.ranks, step_batches.step
     batches = [to_device(batch, ranks.device) for batch in step_batches.micro_batches]
+    with run.clock.part("rollout"):
+        step_batches = roll_out(run.task, training, ranks, replace(step_batches, micro_batches=batches))
     weights = _global_weights(step_batches, ranks)
     figures: dict[str, Tensor] = {}
     for player, weight in zip(run.players, weights, strict=True):
         if len(run.players) > 1:
             require_gradients_of(player, run.players)
-        with run.clock.part("forward_backward"):
-            shares = add_gradients(player, batches, weight, training, ranks, step)
-        with run.clock.part("optimizer"):
-            norm = move(player, training, learning_rate(training, step))
-        figures |= {f"{player.turn.name}_{name}": value for name, value in shares.items()}
-        # equal on every rank, while shares add up over ranks
-        figures[_norm_name(run, player)] = norm.double() / ranks.world
+        moves = []
+        for repeat in range(player.turn.repeats):
+            with run.clock.part("forward_backward"):
+                shares = add_gradients(player, step_batches.micro_batches, weight, training, ranks, step, repeat)
+            shares = {f"{player.turn.name}_{name}": value for name, value in shares.items()}
+            with run.clock.part("optimizer"):
+                moves.append(shares | move(player, training, learning_rate(training, step), ranks))
+        for name, value in over_moves(moves, ranks).items():
+            figures[name if name in shares else _own_name(run, player, name)] = value
     if run.ema is not None:
         with run.clock.part("optimizer"):
             run.ema.update(step)
@@ -214,8 +234,8 @@ def _step(run: Run, step_batches: StepBatches) -> None:
     run.clock.steps += 1
 
 
-def _norm_name(run: Run, player: Player) -> str:
-    return "grad_norm" if len(run.players) == 1 else f"{player.turn.name}_grad_norm"
+def _own_name(run: Run, player: Player, figure: str) -> str:
+    return figure if len(run.players) == 1 else f"{player.turn.name}_{figure}"
 
 
 def _global_weights(step_batches: StepBatches, ranks: Ranks) -> list[float] | list[Tensor]:
@@ -264,10 +284,21 @@ def _read_figures(run: Run) -> None:
     table = torch.stack([torch.stack([figures[name] for name in names]) for _, figures in run.unread])
     values = run.ranks.sum(table).tolist()
     for (step, _), row in zip(run.unread, values, strict=True):
-        figures = dict(zip(names, row, strict=True))
+        figures = _of_moves_made(run, dict(zip(names, row, strict=True)))
         _check_finite(run, step, figures)
         run.state.window.add(figures)
     run.unread.clear()
+
+
+def _of_moves_made(run: Run, figures: Row) -> Row:
+    """A step whose gradients overflowed under fp16 is counted, and has no norm; its loss is a figure like any other."""
+    for player in run.players:
+        skipped = _own_name(run, player, "skipped_steps")
+        if skipped in figures:
+            figures[skipped] = round(figures[skipped])  # added up over ranks
+            if figures[skipped] == player.turn.repeats:
+                del figures[_own_name(run, player, "grad_norm")]
+    return figures
 
 
 def _check_finite(run: Run, step: int, figures: Row) -> None:
@@ -295,6 +326,7 @@ def _add_row(run: Run, scores: Row) -> None:
     state = run.state
     rate = learning_rate(run.training, state.step - 1)
     row = {"step": state.step, **state.window.close(), "learning_rate": rate}
+    row |= {_own_name(run, p, "loss_scale"): p.scaler.size() for p in run.players if p.scaler is not None}
     if row.keys() & scores.keys():
         raise UsageError(f"Scores and training figures share names: {sorted(row.keys() & scores.keys())}")
     row |= scores
@@ -323,20 +355,15 @@ def _score(run: Run) -> Row:
 
 
 def _score_here(run: Run) -> Row:
-    modes = [(module, module.training) for root in run.task.modules.values() for module in root.modules()]
     seed_everything(run.training.seed, "score")
     with (
         torch.no_grad(),
         run.ema.applied() if run.ema is not None else nullcontext(),
+        evaluating(run.task.modules.values()),
+        uncompiled(run.training),
         autocast(run.training, run.ranks.device),
     ):
-        for root in run.task.modules.values():
-            root.eval()
-        try:
-            return {name: float(value) for name, value in run.task.score().items()}
-        finally:
-            for module, mode in modes:
-                module.training = mode
+        return {name: float(value) for name, value in run.task.score().items()}
 
 
 def _checked(run: Run, scores: Row) -> Row:
@@ -359,6 +386,7 @@ def _save(run: Run) -> None:
             for buffer in module.buffers():
                 run.ranks.broadcast_tensor(buffer)
     if run.ranks.is_first:
+        run.state.scalers = {p.turn.name: p.scaler.as_dict() for p in run.players if p.scaler is not None}
         state = {"run": run.state.as_dict(), "settings": run.training.identity()}
         checkpoint.save(run.checkpoints, run.state.step, _files(run), state)
         keep = run.state.best_step if run.training.select == "best" else None

@@ -10,7 +10,8 @@ from components.engines.base.errors import UsageError
 from components.engines.base.params import Params
 
 # What may differ between a checkpoint and the run that resumes it: where and how often, never what is learnt.
-OPERATIONAL = {"num_workers", "num_threads", "max_failures", "checkpoint_every"}
+# Recomputed activations are the same numbers, so gradient checkpointing may change where memory ran out.
+OPERATIONAL = {"num_workers", "num_threads", "max_failures", "checkpoint_every", "gradient_checkpointing"}
 
 
 class Training(Params):
@@ -25,8 +26,17 @@ class Training(Params):
     min_learning_rate_ratio: float = Field(0.0, ge=0, le=1)
     weight_decay: float = Field(0.0, ge=0, description="of matrices only, never of biases, gains or single vectors")
     adam_betas: tuple[float, float] = (0.9, 0.999)
+    optimizer: Literal["fused", "foreach", "plain"] = Field(
+        "fused", description="AdamW in one kernel, in a few over lists of tensors, or tensor by tensor"
+    )
     clip_norm: float | None = Field(1.0, gt=0)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="of the forward pass; weights stay fp32. fp16 scales the loss and may skip steps"
+    )
+    gradient_checkpointing: Literal["off", "selective", "full"] = Field(
+        "off", description="recompute the blocks' activations in backward: all but products and attention, or all"
+    )
+    compile: bool = Field(False, description="torch.compile the modules; one compilation per shape unless fast")
     ema_decay: float | None = Field(None, gt=0, lt=1)
     score_every: int | None = Field(None, gt=0, description="steps; the last step is scored too; null: never")
     checkpoint_every: int = Field(500, gt=0, description="steps")

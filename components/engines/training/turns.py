@@ -14,6 +14,7 @@ from components.engines.training.draws import seed_place
 from components.engines.training.params import Training
 from components.engines.training.precision import autocast
 from components.engines.training.ranks import Ranks
+from components.engines.training.scaling import Scaler, make_scaler
 from components.engines.training.task import Batch, Task, Turn
 
 Loss = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
@@ -42,6 +43,7 @@ class Player:
     turn: Turn
     loss: Loss
     optimizer: torch.optim.Optimizer
+    scaler: Scaler | None  # under fp16
 
     def sync(self, last: bool) -> AbstractContextManager[object]:
         """Gradients cross ranks once a step: with the last micro-batch."""
@@ -51,7 +53,15 @@ class Player:
 
 
 def make_players(task: Task, training: Training, ranks: Ranks) -> list[Player]:
-    return [Player(turn, _loss_of(turn, ranks), make_optimizer(turn.parameters, training)) for turn in task.turns]
+    return [
+        Player(
+            turn,
+            _loss_of(turn, ranks),
+            make_optimizer(turn.parameters, training),
+            make_scaler(turn.name, training, ranks.device),
+        )
+        for turn in task.turns
+    ]
 
 
 def _loss_of(turn: Turn, ranks: Ranks) -> Loss:
@@ -69,7 +79,8 @@ def make_optimizer(parameters: list[nn.Parameter], training: Training) -> torch.
         [group for group in groups if group["params"]],
         lr=training.learning_rate,
         betas=training.adam_betas,
-        fused=True,
+        fused=training.optimizer == "fused",
+        foreach=training.optimizer == "foreach",
     )
 
 
@@ -83,7 +94,13 @@ def require_gradients_of(player: Player, players: list[Player]) -> None:
 
 
 def add_gradients(
-    player: Player, batches: list[Batch], weight: float | Tensor, training: Training, ranks: Ranks, step: int
+    player: Player,
+    batches: list[Batch],
+    weight: float | Tensor,
+    training: Training,
+    ranks: Ranks,
+    step: int,
+    repeat: int = 0,
 ) -> dict[str, Tensor]:
     """Backward through every micro-batch. Returns this rank's share of the mean loss and figures, as tensors.
 
@@ -93,25 +110,50 @@ def add_gradients(
     scale = ranks.world / weight
     for number, batch in enumerate(batches):
         # A pure function of the position: a resumed step draws what the uninterrupted one drew.
-        seed_place(ranks.device, training.seed, step, player.turn.name, number, ranks.rank)
+        again = [f"repeat {repeat}"] if repeat else []
+        seed_place(ranks.device, training.seed, step, player.turn.name, number, ranks.rank, *again)
         with player.sync(last=number == len(batches) - 1):
             with autocast(training, ranks.device):
                 loss, sums = player.loss(batch)
-            (loss * scale).backward()
+            mean = loss * scale
+            (mean if player.scaler is None else player.scaler.scale(mean)).backward()
         for name, total in {"loss": loss, **sums}.items():
             share = total.detach().double() / weight
             shares[name] = shares[name] + share if name in shares else share
     return shares
 
 
-def move(player: Player, training: Training, rate: float) -> Tensor:
-    """Clip and step. Returns the norm of the gradients before clipping."""
-    parameters = player.turn.parameters
+def move(player: Player, training: Training, rate: float, ranks: Ranks) -> dict[str, Tensor]:
+    """Clip and step. Returns this rank's share of figures that are equal on every rank.
+
+    They are `grad_norm` before clipping and, under fp16, `skipped_steps`: 1 if the gradients overflowed and nothing
+    moved, else 0; the norm is then given as 0, and counts for nothing.
+    """
+    scaler, parameters = player.scaler, player.turn.parameters
+    overflow = None if scaler is None else scaler.unscale(player.optimizer, ranks)
     norm = nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
     if training.clip_norm is not None:
         nn.utils.clip_grads_with_norm_(parameters, training.clip_norm, norm)
     for group in player.optimizer.param_groups:
         group["lr"] = rate
-    player.optimizer.step()
+    if scaler is None:
+        player.optimizer.step()
+    else:
+        scaler.step(player.optimizer)
     player.optimizer.zero_grad()
-    return norm
+    norm = norm.double() / ranks.world
+    if overflow is None:
+        return {"grad_norm": norm}
+    return {"grad_norm": torch.where(overflow > 0, 0.0, norm), "skipped_steps": overflow / ranks.world}
+
+
+def over_moves(moves: list[dict[str, Tensor]], ranks: Ranks) -> dict[str, Tensor]:
+    """The figures of a turn that moved several times: means, of the norm over the moves made; skipped ones are counted."""
+    if len(moves) == 1:
+        return moves[0]
+    sums = {name: torch.stack([move[name] for move in moves]).sum(0) for name in moves[0]}
+    figures = {name: total / len(moves) for name, total in sums.items()}
+    if "skipped_steps" in sums:
+        made = len(moves) - sums["skipped_steps"] * ranks.world
+        figures |= {"grad_norm": sums["grad_norm"] / made.clamp(min=1), "skipped_steps": sums["skipped_steps"]}
+    return figures
