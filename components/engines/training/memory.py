@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
-from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts, noop_context_fn
+from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from components.engines.base.errors import UsageError
 from components.engines.training.params import Training
@@ -51,10 +51,10 @@ def recompute_blocks(task: Task, training: Training) -> None:
         )
     for block in blocks:
         _refuse_statistics(block)
-    contexts = _keep_dear_results if training.gradient_checkpointing == "selective" else noop_context_fn
+    options = {"context_fn": _keep_dear_results} if training.gradient_checkpointing == "selective" else {}
     for block in blocks:
         # A partial of a bound method: a deep copy of the block runs the copy, as a closure would not.
-        block.forward = functools.partial(_recomputed, contexts, block.forward)
+        block.forward = functools.partial(_recomputed, options, block.forward)
 
 
 def blocks_of(task: Task) -> list[nn.Module]:
@@ -84,11 +84,11 @@ def _refuse_statistics(block: nn.Module) -> None:
             )
 
 
-def _recomputed(contexts: Callable[[], Any], forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _recomputed(options: dict[str, Any], forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
     # Keywords travel as an argument: checkpoint looks for the device, whose draws it repeats, among its arguments.
-    return checkpoint(_call, forward, args, kwargs, use_reentrant=False, context_fn=contexts)
+    return checkpoint(_call, forward, args, kwargs, use_reentrant=False, **options)
 
 
 def _call(forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
