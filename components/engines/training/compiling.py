@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
-from components.engines.base.errors import UsageError
+from components.engines.base.errors import StageError, UsageError
 from components.engines.training.params import Training
 from components.engines.training.task import Task
 
@@ -30,7 +30,10 @@ def compile_modules(task: Task, training: Training) -> None:
 
 @contextmanager
 def compilation(training: Training, device: torch.device) -> Iterator[None]:
-    """Limits of the compiler, set for one fit. Raises UsageError if nothing can be compiled here."""
+    """Limits of the compiler, set for one fit.
+
+    Raises UsageError if nothing can be compiled here, and StageError if a module cannot, or comes in too many shapes.
+    """
     if not training.compile:
         yield
         return
@@ -40,7 +43,15 @@ def compilation(training: Training, device: torch.device) -> Iterator[None]:
     # steps seen. Its splitting of the graph for DDP cannot hold recomputed blocks.
     strict = {"fail_on_recompile_limit_hit": True, "optimize_ddp": training.gradient_checkpointing == "off"}
     with torch._dynamo.config.patch({**limits, **strict}):
-        yield
+        try:
+            yield
+        except torch._dynamo.exc.FailOnRecompileLimitHit as error:
+            raise StageError(
+                f"A module was compiled {MOST_SHAPES} times, for ever new shapes",
+                do="pad batches to a few lengths, or set fast: true (variable sizes) or compile: false",
+            ) from error
+        except torch._dynamo.exc.TorchDynamoException as error:
+            raise StageError(f"A module cannot be compiled: {_first_line(error)}", do="set compile: false") from error
 
 
 def uncompiled(training: Training) -> AbstractContextManager[object]:

@@ -33,7 +33,7 @@ from components.engines.training.ranks import Ranks
 from components.engines.training.rollout import evaluating, roll_out
 from components.engines.training.schedule import learning_rate
 from components.engines.training.state import Row, State
-from components.engines.training.task import Task, check_task
+from components.engines.training.task import Task, check_task, rolls_out
 from components.engines.training.turns import (
     Player,
     add_gradients,
@@ -210,8 +210,10 @@ def _step(run: Run, step_batches: StepBatches) -> None:
     """All turns of one step, in order, each over all micro-batches."""
     training, ranks, step = run.training, run.ranks, step_batches.step
     batches = [to_device(batch, ranks.device) for batch in step_batches.micro_batches]
-    with run.clock.part("rollout"):
-        step_batches = roll_out(run.task, training, ranks, replace(step_batches, micro_batches=batches))
+    step_batches = replace(step_batches, micro_batches=batches)
+    if rolls_out(run.task):
+        with run.clock.part("rollout"):
+            step_batches = roll_out(run.task, training, ranks, step_batches)
     weights = _global_weights(step_batches, ranks)
     figures: dict[str, Tensor] = {}
     for player, weight in zip(run.players, weights, strict=True):

@@ -35,6 +35,10 @@ KEPT = {
     aten._scaled_dot_product_cudnn_attention.default,
 }
 
+# A second pass would add its keys and values to a cache once more. Without one a training pass computes the same, and
+# transformers' own checkpointing (GradientCheckpointingLayer) leaves it out too.
+NO_CACHE = {"use_cache": False, "past_key_values": None, "past_key_value": None, "layer_past": None}
+
 
 def recompute_blocks(task: Task, training: Training) -> None:
     """Wrap the forward of each block, in place: modules, parameter names and hooks stay as they are.
@@ -87,6 +91,7 @@ def _refuse_statistics(block: nn.Module) -> None:
 def _recomputed(options: dict[str, Any], forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     if not torch.is_grad_enabled():
         return forward(*args, **kwargs)
+    kwargs |= {name: value for name, value in NO_CACHE.items() if name in kwargs}
     # Keywords travel as an argument: checkpoint looks for the device, whose draws it repeats, among its arguments.
     return checkpoint(_call, forward, args, kwargs, use_reentrant=False, **options)
 

@@ -15,13 +15,11 @@ from components.engines.training.draws import seed_place
 from components.engines.training.params import Training
 from components.engines.training.precision import autocast
 from components.engines.training.ranks import Ranks
-from components.engines.training.task import Task, rolls_out
+from components.engines.training.task import Task
 
 
 def roll_out(task: Task, training: Training, ranks: Ranks, given: StepBatches) -> StepBatches:
-    """The step with rolled-out batches, their weights counted; as it was if the task has no rollout."""
-    if not rolls_out(task):
-        return given
+    """The step with what the task made of its batches (on the device already), and the weights of that."""
     batches = []
     with torch.no_grad(), evaluating(task.modules.values()), uncompiled(training):
         for number, batch in enumerate(given.micro_batches):

@@ -45,7 +45,7 @@ class Task(ABC):
     turns: list[Turn]
     num_samples: int
     # What gradient checkpointing recomputes; None: the repeated blocks (see memory.py). A block's forward must change
-    # nothing but its output: no running statistics, no cache of keys and values (`use_cache=False`).
+    # nothing but its output: no running statistics, no state of its own.
     blocks: Sequence[nn.Module] | None = None
 
     @abstractmethod

@@ -69,7 +69,7 @@ def test_a_skipped_step_moves_nothing(optimizer, overflowing, tmp_path):
 def test_the_norm_of_a_skipped_step_is_no_part_of_the_mean(overflowing, tmp_path):
     settings = training(max_steps=4, precision="fp16", warmup_steps=0, learning_rate=1e-12, clip_norm=None)
     whole = fit_here(LM, settings, tmp_path / "whole", dropout=0.0).curve[0]["grad_norm"]
-    overflowing += [6]  # the second step of this run: the rate is so low that its other steps are those of the first run
+    overflowing += [6]  # the second step of this run, whose other steps hardly differ: the rate is next to nothing
     part = fit_here(LM, settings, tmp_path / "part", dropout=0.0).curve[0]
     assert part["skipped_steps"] == 1
     assert part["grad_norm"] == pytest.approx(whole, rel=0.1)
