@@ -37,9 +37,12 @@ from components.engines.training.task import Task, check_task, rolls_out
 from components.engines.training.turns import (
     Player,
     add_gradients,
+    loss_scales,
     make_players,
     move,
+    of_moves_made,
     over_moves,
+    own_name,
     require_gradients_of,
 )
 from components.engines.training.weights import (
@@ -227,17 +230,13 @@ def _step(run: Run, step_batches: StepBatches) -> None:
             with run.clock.part("optimizer"):
                 moves.append(shares | move(player, training, learning_rate(training, step), ranks))
         for name, value in over_moves(moves, ranks).items():
-            figures[name if name in shares else _own_name(run, player, name)] = value
+            figures[name if name in shares else own_name(name, player, run.players)] = value
     if run.ema is not None:
         with run.clock.part("optimizer"):
             run.ema.update(step)
     run.unread.append((step, figures))
     run.state.step = step + 1
     run.clock.steps += 1
-
-
-def _own_name(run: Run, player: Player, figure: str) -> str:
-    return figure if len(run.players) == 1 else f"{player.turn.name}_{figure}"
 
 
 def _global_weights(step_batches: StepBatches, ranks: Ranks) -> list[float] | list[Tensor]:
@@ -286,21 +285,10 @@ def _read_figures(run: Run) -> None:
     table = torch.stack([torch.stack([figures[name] for name in names]) for _, figures in run.unread])
     values = run.ranks.sum(table).tolist()
     for (step, _), row in zip(run.unread, values, strict=True):
-        figures = _of_moves_made(run, dict(zip(names, row, strict=True)))
+        figures = of_moves_made(dict(zip(names, row, strict=True)), run.players)
         _check_finite(run, step, figures)
         run.state.window.add(figures)
     run.unread.clear()
-
-
-def _of_moves_made(run: Run, figures: Row) -> Row:
-    """A step whose gradients overflowed under fp16 is counted, and has no norm; its loss is a figure like any other."""
-    for player in run.players:
-        skipped = _own_name(run, player, "skipped_steps")
-        if skipped in figures:
-            figures[skipped] = round(figures[skipped])  # added up over ranks
-            if figures[skipped] == player.turn.repeats:
-                del figures[_own_name(run, player, "grad_norm")]
-    return figures
 
 
 def _check_finite(run: Run, step: int, figures: Row) -> None:
@@ -328,7 +316,7 @@ def _add_row(run: Run, scores: Row) -> None:
     state = run.state
     rate = learning_rate(run.training, state.step - 1)
     row = {"step": state.step, **state.window.close(), "learning_rate": rate}
-    row |= {_own_name(run, p, "loss_scale"): p.scaler.size() for p in run.players if p.scaler is not None}
+    row |= loss_scales(run.players)
     if row.keys() & scores.keys():
         raise UsageError(f"Scores and training figures share names: {sorted(row.keys() & scores.keys())}")
     row |= scores

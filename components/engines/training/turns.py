@@ -15,6 +15,7 @@ from components.engines.training.params import Training
 from components.engines.training.precision import autocast
 from components.engines.training.ranks import Ranks
 from components.engines.training.scaling import Scaler, make_scaler
+from components.engines.training.state import Row
 from components.engines.training.task import Batch, Task, Turn
 
 Loss = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
@@ -157,3 +158,27 @@ def over_moves(moves: list[dict[str, Tensor]], ranks: Ranks) -> dict[str, Tensor
         made = len(moves) - sums["skipped_steps"] * ranks.world
         figures |= {"grad_norm": sums["grad_norm"] / made.clamp(min=1), "skipped_steps": sums["skipped_steps"]}
     return figures
+
+
+def own_name(figure: str, player: Player, players: list[Player]) -> str:
+    """A figure of the move under the turn's name, where there are several turns."""
+    return figure if len(players) == 1 else f"{player.turn.name}_{figure}"
+
+
+def of_moves_made(figures: Row, players: list[Player]) -> Row:
+    """Figures of a step, added up over ranks: one whose every move was skipped has no gradient norm.
+
+    All others must be finite, under fp16 as elsewhere: no scale cures a loss that overflows, or is none.
+    """
+    for player in players:
+        skipped = own_name("skipped_steps", player, players)
+        if skipped in figures:
+            figures[skipped] = round(figures[skipped])
+            if figures[skipped] == player.turn.repeats:
+                del figures[own_name("grad_norm", player, players)]
+    return figures
+
+
+def loss_scales(players: list[Player]) -> Row:
+    """The scales as they are now, under fp16. Raises StageError if one has collapsed."""
+    return {own_name("loss_scale", p, players): p.scaler.size() for p in players if p.scaler is not None}

@@ -80,10 +80,10 @@ def test_draws_of_a_rollout_depend_on_its_place_alone(tmp_path):
                 words[-1].append(rolled["words"])
                 return rolled
 
-            def improve(self, batch):
+            def judge(self, batch):
                 if self.draws:
                     torch.rand(17)
-                return super().improve(batch)
+                return super().judge(batch)
 
         words.append([])
         make_task = partial(Drawing, True, 0.0)
