@@ -15,14 +15,14 @@ from components.engines.base.seeds import derive
 from components.engines.shards.order import SampleOrder
 from components.engines.training.params import Training, micro_batch_size
 from components.engines.training.ranks import Ranks
-from components.engines.training.task import Batch, Task
+from components.engines.training.task import Batch, Task, rolls_out
 
 STEPS_AHEAD = 2
 
 
 @dataclass(frozen=True)
 class StepBatches:
-    """One rank's micro-batches of one step, and per turn the weight units they hold."""
+    """One rank's micro-batches of one step, and per turn the weight units they hold (none yet before a rollout)."""
 
     step: int
     micro_batches: list[Batch]
@@ -42,10 +42,14 @@ def make_step(task: Task, training: Training, order: SampleOrder, ranks: Ranks, 
     )
     epoch = int(order.epoch_of(step))
     batches = [task.batch(indices, epoch) for indices in shares]
-    weights = [sum(int(turn.weight(batch)) for batch in batches) for turn in task.turns]
+    weights = [] if rolls_out(task) else count_weights(task, batches)
     if ranks.device.type == "cuda":
         batches = [{name: tensor.pin_memory() for name, tensor in batch.items()} for batch in batches]
     return StepBatches(step, batches, weights)
+
+
+def count_weights(task: Task, batches: list[Batch]) -> list[int]:
+    return [sum(int(turn.weight(batch)) for batch in batches) for turn in task.turns]
 
 
 class StepStream:

@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,19 +23,32 @@ from components.engines.base.seeds import seed_everything
 from components.engines.training import checkpoint
 from components.engines.training.batches import StepBatches, StepStream, to_device
 from components.engines.training.clock import Clock
+from components.engines.training.compiling import compilation, compile_modules, uncompiled
 from components.engines.training.ema import Ema
 from components.engines.training.final import Fit, read_fit, write_fit
+from components.engines.training.memory import recompute_blocks
 from components.engines.training.parallel.gradients import is_spread
 from components.engines.training.parallel.sharded import forget_gathered
 from components.engines.training.parallel.whole import Whole
 from components.engines.training.params import Training, micro_batch_size
-from components.engines.training.precision import autocast, numerics
+from components.engines.training.precision import autocast, check_precision, numerics
 from components.engines.training.ranks import Ranks
+from components.engines.training.rollout import evaluating, roll_out
 from components.engines.training.saver import Saver
 from components.engines.training.schedule import learning_rate
 from components.engines.training.state import Row, State
-from components.engines.training.task import Task, check_task
-from components.engines.training.turns import Player, add_gradients, make_players, move, require_gradients_of
+from components.engines.training.task import Task, check_task, rolls_out
+from components.engines.training.turns import (
+    Player,
+    add_gradients,
+    loss_scales,
+    make_players,
+    move,
+    of_moves_made,
+    over_moves,
+    own_name,
+    require_gradients_of,
+)
 from components.engines.training.weights import (
     Tensors,
     empty_optimizer_tensors,
@@ -90,7 +103,8 @@ def fit(
     finished = finished_fit(work, training)
     if finished is not None:
         return finished
-    with numerics(training):
+    check_precision(training, ranks.device)
+    with numerics(training), compilation(training, ranks.device):
         run = _start(make_task, training, work, ranks, observer)
         try:
             _train(run)
@@ -145,6 +159,8 @@ def _start(
     seed_everything(training.seed, "build")
     task = make_task()
     check_task(task)
+    recompute_blocks(task, training)
+    compile_modules(task, training)
     _place(task, ranks)
     players = make_players(task, training, ranks)
     ema = Ema(task.modules, training.ema_decay) if training.ema_decay is not None else None
@@ -181,6 +197,9 @@ def _resume(run: Run) -> None:
         found.load({group: tensors}, alone=alone)
         load_optimizer(player.optimizer, names, tensors)
     run.state = State.from_dict(found.state["run"])
+    for player in run.players:
+        if player.scaler is not None:
+            player.scaler.load(run.state.scalers[player.turn.name])
 
 
 # ----------------------------------------------------------------------------------------------------------- loop
@@ -208,28 +227,30 @@ def _step(run: Run, step_batches: StepBatches) -> None:
     """All turns of one step, in order, each over all micro-batches."""
     training, ranks, step = run.training, run.ranks, step_batches.step
     batches = [to_device(batch, ranks.device) for batch in step_batches.micro_batches]
+    step_batches = replace(step_batches, micro_batches=batches)
+    if rolls_out(run.task):
+        with run.clock.part("rollout"):
+            step_batches = roll_out(run.task, training, ranks, step_batches)
     weights = _global_weights(step_batches, ranks)
     figures: dict[str, Tensor] = {}
     for player, weight in zip(run.players, weights, strict=True):
         if len(run.players) > 1:
             require_gradients_of(player, run.players)
-        with run.clock.part("forward_backward"):
-            shares = add_gradients(player, batches, weight, training, ranks, step)
-        with run.clock.part("optimizer"):
-            norm = move(player, run.players, training, learning_rate(training, step))
-        figures |= {f"{player.turn.name}_{name}": value for name, value in shares.items()}
-        # equal on every rank, while shares add up over ranks
-        figures[_norm_name(run, player)] = norm.double() / ranks.data_world
+        moves = []
+        for repeat in range(player.turn.repeats):
+            with run.clock.part("forward_backward"):
+                shares = add_gradients(player, step_batches.micro_batches, weight, training, ranks, step, repeat)
+            shares = {f"{player.turn.name}_{name}": value for name, value in shares.items()}
+            with run.clock.part("optimizer"):
+                moves.append(shares | move(player, run.players, training, learning_rate(training, step)))
+        for name, value in over_moves(moves, ranks).items():
+            figures[name if name in shares else own_name(name, player, run.players)] = value
     if run.ema is not None:
         with run.clock.part("optimizer"):
             run.ema.update(step)
     run.unread.append((step, figures))
     run.state.step = step + 1
     run.clock.steps += 1
-
-
-def _norm_name(run: Run, player: Player) -> str:
-    return "grad_norm" if len(run.players) == 1 else f"{player.turn.name}_grad_norm"
 
 
 def _global_weights(step_batches: StepBatches, ranks: Ranks) -> list[float] | list[Tensor]:
@@ -278,7 +299,7 @@ def _read_figures(run: Run) -> None:
     table = torch.stack([torch.stack([figures[name] for name in names]) for _, figures in run.unread])
     values = run.ranks.sum(table).tolist()
     for (step, _), row in zip(run.unread, values, strict=True):
-        figures = dict(zip(names, row, strict=True))
+        figures = of_moves_made(dict(zip(names, row, strict=True)), run.players)
         _check_finite(run, step, figures)
         run.state.window.add(figures)
     run.unread.clear()
@@ -310,6 +331,7 @@ def _add_row(run: Run, scores: Row) -> None:
     state = run.state
     rate = learning_rate(run.training, state.step - 1)
     row = {"step": state.step, **state.window.close(), "learning_rate": rate}
+    row |= loss_scales(run.players)
     if row.keys() & scores.keys():
         raise UsageError(f"Scores and training figures share names: {sorted(row.keys() & scores.keys())}")
     row |= scores
@@ -340,21 +362,20 @@ def _score(run: Run) -> Row:
         elif run.ranks.is_first or run.ranks.in_pieces(run.training.layout):
             averaged = run.ema.applied() if run.ema is not None else nullcontext()
             scores = _checked(run, _score_here(run, run.task, averaged))
+            forget_gathered(run.task.modules.values())
         return run.ranks.broadcast(scores)
 
 
 def _score_here(run: Run, task: Task, averaged: AbstractContextManager[None]) -> Row:
-    modes = [(module, module.training) for root in task.modules.values() for module in root.modules()]
     seed_everything(run.training.seed, "score")
-    with torch.no_grad(), averaged, autocast(run.training, run.ranks.device):
-        for root in task.modules.values():
-            root.eval()
-        try:
-            return {name: float(value) for name, value in task.score().items()}
-        finally:
-            forget_gathered(task.modules.values())
-            for module, mode in modes:
-                module.training = mode
+    with (
+        torch.no_grad(),
+        averaged,
+        evaluating(task.modules.values()),
+        uncompiled(run.training),
+        autocast(run.training, run.ranks.device),
+    ):
+        return {name: float(value) for name, value in task.score().items()}
 
 
 def _checked(run: Run, scores: Row) -> Row:
@@ -376,6 +397,7 @@ def _save(run: Run) -> None:
         for module in run.task.modules.values():
             for buffer in module.buffers():
                 run.ranks.broadcast_tensor(buffer)
+    run.state.scalers = {p.turn.name: p.scaler.as_dict() for p in run.players if p.scaler is not None}
     names = parameter_names(run.task.modules)
     groups = _weights(run)
     if (

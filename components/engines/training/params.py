@@ -11,11 +11,13 @@ from components.engines.base.params import Params
 from components.engines.training.parallel.layout import Layout, settle
 
 # What may differ between a checkpoint and the run that resumes it: where and how often, never what is learnt.
+# Recomputed activations are the same numbers, so gradient checkpointing may change where memory ran out.
 OPERATIONAL = {
     "num_workers",
     "num_threads",
     "layout",
     "max_failures",
+    "gradient_checkpointing",
     "checkpoint_every",
     "keep_checkpoints",
     "async_checkpoints",
@@ -34,8 +36,17 @@ class Training(Params):
     min_learning_rate_ratio: float = Field(0.0, ge=0, le=1)
     weight_decay: float = Field(0.0, ge=0, description="of matrices only, never of biases, gains or single vectors")
     adam_betas: tuple[float, float] = (0.9, 0.999)
+    optimizer: Literal["fused", "foreach", "plain"] = Field(
+        "fused", description="AdamW in one kernel, in a few over lists of tensors, or tensor by tensor"
+    )
     clip_norm: float | None = Field(1.0, gt=0)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="of the forward pass; weights stay fp32. fp16 scales the loss and may skip steps"
+    )
+    gradient_checkpointing: Literal["off", "selective", "full"] = Field(
+        "off", description="recompute the blocks' activations in backward: all but products and attention, or all"
+    )
+    compile: bool = Field(False, description="torch.compile the modules; one compilation per shape unless fast")
     ema_decay: float | None = Field(None, gt=0, lt=1)
     score_every: int | None = Field(None, gt=0, description="steps; the last step is scored too; null: never")
     checkpoint_every: int = Field(500, gt=0, description="steps")
@@ -63,6 +74,8 @@ class Training(Params):
             raise ValueError(f"warmup_steps {self.warmup_steps} must be below max_steps {self.max_steps}")
         if self.score_every is None and (self.patience is not None or self.select == "best"):
             raise ValueError("patience and select: best need score_every")
+        if self.precision == "fp16" and self.layout.splits_networks:
+            raise ValueError("precision fp16 scales losses under data parallelism only: use bf16 with this layout")
         if isinstance(self.num_workers, int) and self.num_workers < 0:
             raise ValueError("num_workers must be 'auto' or at least 0")
         return self

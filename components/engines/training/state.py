@@ -12,21 +12,24 @@ Row = dict[str, float]
 
 @dataclass
 class Window:
-    """Sums of the figures of the steps since the last row of the curve."""
+    """Sums of the figures of the steps since the last row of the curve, and of how many steps each is."""
 
-    steps: int = 0
     sums: Row = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
 
     def add(self, figures: Row) -> None:
-        self.steps += 1
         for name, value in figures.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
+            self.steps[name] = self.steps.get(name, 0) + 1
 
     def close(self) -> Row:
-        """Means since the last row; starts the next window."""
-        means = {name: total / self.steps for name, total in self.sums.items()}
-        self.steps, self.sums = 0, {}
-        return means
+        """Means since the last row, but of skipped steps the number; starts the next window."""
+        row = {
+            name: total if name.endswith("skipped_steps") else total / self.steps[name]
+            for name, total in self.sums.items()
+        }
+        self.sums, self.steps = {}, {}
+        return row
 
 
 @dataclass
@@ -40,6 +43,7 @@ class State:
     best_step: int | None = None
     best_scores: Row = field(default_factory=dict)
     misses: int = 0
+    scalers: dict[str, dict[str, Any]] = field(default_factory=dict)  # by turn, as of the save; under fp16
 
     def note_scores(self, scores: Row, training: Training) -> bool:
         """Keep the scores of this step; True if they are the best so far."""

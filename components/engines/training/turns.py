@@ -27,6 +27,8 @@ from components.engines.training.parallel.sharded import sync_gradients
 from components.engines.training.params import Training
 from components.engines.training.precision import autocast
 from components.engines.training.ranks import Ranks
+from components.engines.training.scaling import Scaler, make_scaler
+from components.engines.training.state import Row
 from components.engines.training.task import Batch, Task, Turn
 
 Loss = Callable[[Batch], tuple[Tensor, dict[str, Tensor]]]
@@ -57,7 +59,8 @@ class Player:
     optimizer: torch.optim.Optimizer
     ranks: Ranks
     networks: list[nn.Module]
-    pipeline: Pipeline | None = None
+    scaler: Scaler | None  # under fp16
+    pipeline: Pipeline | None
 
     @property
     def averages(self) -> bool:
@@ -105,6 +108,7 @@ def make_players(task: Task, training: Training, ranks: Ranks) -> list[Player]:
             make_optimizer(turn.parameters, training, ranks),
             ranks,
             networks,
+            make_scaler(turn.name, training, ranks.device),
             pipelines.get(turn.name),
         )
         for turn in task.turns
@@ -127,7 +131,12 @@ def make_optimizer(parameters: list[nn.Parameter], training: Training, ranks: Ra
         for kind, decay in ((matrices, training.weight_decay), (vectors, 0.0))
         for alike in kinds_of(kind)
     ]
-    settings = {"lr": training.learning_rate, "betas": training.adam_betas, "fused": True}
+    settings = {
+        "lr": training.learning_rate,
+        "betas": training.adam_betas,
+        "fused": training.optimizer == "fused",
+        "foreach": training.optimizer == "foreach",
+    }
     if ranks.mesh is not None and ranks.ways.kind == "sharded" and training.layout.zero_stage == 1:
         group = ranks.mesh.get_group("sharded")
         return ZeroRedundancyOptimizer(groups, torch.optim.AdamW, process_group=group, **settings)
@@ -149,7 +158,13 @@ def require_gradients_of(player: Player, players: list[Player]) -> None:
 
 
 def add_gradients(
-    player: Player, batches: list[Batch], weight: float | Tensor, training: Training, ranks: Ranks, step: int
+    player: Player,
+    batches: list[Batch],
+    weight: float | Tensor,
+    training: Training,
+    ranks: Ranks,
+    step: int,
+    repeat: int = 0,
 ) -> dict[str, Tensor]:
     """Backward through every micro-batch. Returns this rank's share of the mean loss and figures, as tensors.
 
@@ -161,26 +176,76 @@ def add_gradients(
     scale = (ranks.data_world if player.averages else 1.0) / weight
     for number, batch in enumerate(batches):
         # A pure function of the position: a resumed step draws what the uninterrupted one drew.
-        seed_place(ranks.device, training.seed, step, player.turn.name, number, ranks.data_rank)
+        again = [f"repeat {repeat}"] if repeat else []
+        seed_place(ranks.device, training.seed, step, player.turn.name, number, ranks.data_rank, *again)
         with player.sync(last=number == len(batches) - 1):
             with autocast(training, ranks.device):
                 loss, sums = player.loss(batch)
-            (loss * scale).backward()
+            mean = loss * scale
+            (mean if player.scaler is None else player.scaler.scale(mean)).backward()
         for name, total in {"loss": loss, **sums}.items():
             share = total.detach().double() / weight
             shares[name] = shares[name] + share if name in shares else share
     return shares
 
 
-def move(player: Player, players: list[Player], training: Training, rate: float) -> Tensor:
-    """Bring the gradients together, clip and step. Returns the norm of the gradients before clipping."""
+def move(player: Player, players: list[Player], training: Training, rate: float) -> dict[str, Tensor]:
+    """Bring the gradients together, clip and step. Returns this rank's share of figures that are equal on every rank.
+
+    They are `grad_norm` before clipping and, under fp16, `skipped_steps`: 1 if the gradients overflowed and nothing
+    moved, else 0; the norm is then given as 0, and counts for nothing.
+    """
+    scaler, ranks = player.scaler, player.ranks
     player.gather()
+    overflow = None if scaler is None else scaler.unscale(player.optimizer, ranks)
     norm = player.norm()
     if training.clip_norm is not None:
         clip(player.turn.parameters, training.clip_norm, norm)
     for group in player.optimizer.param_groups:
         group["lr"] = rate
-    player.optimizer.step()
+    if scaler is None:
+        player.optimizer.step()
+    else:
+        scaler.step(player.optimizer)
     for one in players if player.is_sharded else [player]:
         one.optimizer.zero_grad()
-    return norm
+    norm = norm.double() / ranks.data_world
+    if overflow is None:
+        return {"grad_norm": norm}
+    return {"grad_norm": torch.where(overflow > 0, 0.0, norm), "skipped_steps": overflow / ranks.data_world}
+
+
+def over_moves(moves: list[dict[str, Tensor]], ranks: Ranks) -> dict[str, Tensor]:
+    """The figures of a turn that moved several times: means, of the norm over the moves made; skipped ones are counted."""
+    if len(moves) == 1:
+        return moves[0]
+    sums = {name: torch.stack([move[name] for move in moves]).sum(0) for name in moves[0]}
+    figures = {name: total / len(moves) for name, total in sums.items()}
+    if "skipped_steps" in sums:
+        made = len(moves) - sums["skipped_steps"] * ranks.data_world
+        figures |= {"grad_norm": sums["grad_norm"] / made.clamp(min=1), "skipped_steps": sums["skipped_steps"]}
+    return figures
+
+
+def own_name(figure: str, player: Player, players: list[Player]) -> str:
+    """A figure of the move under the turn's name, where there are several turns."""
+    return figure if len(players) == 1 else f"{player.turn.name}_{figure}"
+
+
+def of_moves_made(figures: Row, players: list[Player]) -> Row:
+    """Figures of a step, added up over ranks: one whose every move was skipped has no gradient norm.
+
+    All others must be finite, under fp16 as elsewhere: no scale cures a loss that overflows, or is none.
+    """
+    for player in players:
+        skipped = own_name("skipped_steps", player, players)
+        if skipped in figures:
+            figures[skipped] = round(figures[skipped])
+            if figures[skipped] == player.turn.repeats:
+                del figures[own_name("grad_norm", player, players)]
+    return figures
+
+
+def loss_scales(players: list[Player]) -> Row:
+    """The scales as they are now, under fp16. Raises StageError if one has collapsed."""
+    return {own_name("loss_scale", p, players): p.scaler.size() for p in players if p.scaler is not None}

@@ -10,7 +10,7 @@ from components.engines.training.parallel.sharded import shard_network
 from components.engines.training.parallel.tensor import split_matrices
 from components.engines.training.params import Training
 from components.engines.training.ranks import Ranks
-from components.engines.training.task import Task, Turn
+from components.engines.training.task import Task, Turn, rolls_out
 from components.engines.training.weights import parameter_names
 
 
@@ -52,7 +52,8 @@ def trained_names(task: Task) -> dict[str, list[str]]:
 
 
 def _cut(task: Task, turn: Turn, training: Training, ranks: Ranks) -> Pipeline:
-    if turn.pieces is None or len(task.turns) > 1 or len(task.modules) > 1:
+    several = len(task.turns) > 1 or len(task.modules) > 1 or turn.repeats > 1
+    if turn.pieces is None or several or rolls_out(task):
         raise UsageError(
             f"{type(task).__name__} cannot be cut into a pipeline: that takes one network, and one turn with `pieces`",
             where="training.layout.pipeline",

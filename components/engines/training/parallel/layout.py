@@ -31,6 +31,10 @@ class Layout(Params):
     )
     schedule: Literal["gpipe", "1f1b"] = Field("1f1b", description="of pipeline")
 
+    @property
+    def splits_networks(self) -> bool:
+        return max(self.sharded, self.tensor, self.pipeline) > 1
+
 
 @dataclass(frozen=True)
 class Ways:

@@ -8,7 +8,7 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from components.engines.training.parallel.blocks import chains_of
+from components.engines.training.blocks import repeated_blocks
 
 
 def shard_network(network: nn.Module, mesh: DeviceMesh, *, reshard_after_forward: bool) -> None:
@@ -16,8 +16,7 @@ def shard_network(network: nn.Module, mesh: DeviceMesh, *, reshard_after_forward
 
     Each repeated block is gathered as a whole just before it runs; what is outside of blocks forms one more group.
     """
-    blocks = [block for chain in chains_of(network) for block in chain.blocks]
-    for module in [*blocks, network]:
+    for module in [*repeated_blocks(network), network]:
         fully_shard(module, mesh=mesh, reshard_after_forward=reshard_after_forward)
 
 

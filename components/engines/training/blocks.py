@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from torch import nn
@@ -31,3 +33,13 @@ def _is_chain(module: nn.Module) -> bool:
         return False
     kinds = {type(block) for block in module}
     return len(kinds) == 1 and any(True for _ in module[0].parameters())
+
+
+def repeated_blocks(network: nn.Module) -> Iterator[nn.Module]:
+    """The entries of lists that hold another of the same class, outermost ones: also those of a U-Net's uneven lists."""
+    kinds = Counter(type(entry) for entry in network.children()) if isinstance(network, nn.ModuleList) else Counter()
+    for entry in network.children():
+        if kinds[type(entry)] > 1:
+            yield entry
+        else:
+            yield from repeated_blocks(entry)
