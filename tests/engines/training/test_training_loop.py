@@ -10,12 +10,11 @@ import torch
 import toy_gan
 import toy_language_model
 from safetensors.torch import load_file
-from toy_fits import assert_close, fit_here, outcome, training
+from toy_fits import assert_close, fit_here, outcome, saved, training
 
 from components.engines.base.errors import StageError, UsageError
 from components.engines.base.seeds import derive, seed_everything
 from components.engines.shards.order import SampleOrder
-from components.engines.training import checkpoint
 from components.engines.training.final import Fit
 from components.engines.training.loop import fit
 from components.engines.training.ranks import Ranks
@@ -217,13 +216,6 @@ def test_clipping_limits_the_step_but_reports_the_norm_before_it(tmp_path):
     assert moved(clipped) < 0.2 * moved(free)  # Adam's ε = 1e-8 now outweighs gradients of 1e-9
 
 
-def saved(work, step):
-    """The network's tensors in a checkpoint."""
-    found = checkpoint.read(work / "checkpoints", step)
-    assert found is not None
-    return found.whole("module.model")
-
-
 def test_early_stop_and_best_weights(tmp_path, monkeypatch):
     falling_then_rising = iter([5.0, 3.0, 4.0, 4.5, 6.0, 1.0])
     monkeypatch.setattr(toy_language_model.ToyLanguageModel, "score", lambda self: {"loss": next(falling_then_rising)})
@@ -234,7 +226,7 @@ def test_early_stop_and_best_weights(tmp_path, monkeypatch):
     assert fitted.scores == {"loss": 3.0}
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000010", "step-00000024", "step-00000025"]  # the best and the newest two
-    best, last = (saved(tmp_path, int(name.removeprefix("step-"))) for name in (names[0], names[-1]))
+    best, last = (saved(tmp_path, int(name.removeprefix("step-")), "module.model") for name in (names[0], names[-1]))
     chosen = load_file(fitted.weights / "model.safetensors")
     assert all(torch.equal(chosen[name], best[name]) for name in chosen)
     assert not all(torch.equal(chosen[name], last[name]) for name in chosen)
@@ -281,7 +273,7 @@ def test_scoring_sees_the_averaged_weights_in_eval_mode_without_gradients(tmp_pa
     (mode, grad, weight), averaged = seen[0], load_file(fitted.weights / "model.safetensors")
     assert (mode, grad) == (False, False)
     assert torch.equal(weight, averaged["embed.weight"])
-    live = saved(tmp_path, 6)
+    live = saved(tmp_path, 6, "module.model")
     assert not torch.equal(live["embed.weight"], averaged["embed.weight"])
 
 

@@ -9,9 +9,8 @@ import pytest
 import torch
 import toy_gan
 import toy_rl
-from safetensors.torch import load_file
 from test_training_resume import wait_for_checkpoint
-from toy_fits import assert_close, finish, fit_here, outcome, start, training
+from toy_fits import assert_close, finish, fit_here, outcome, saved, start, training
 
 from components.engines.base.errors import UsageError
 from components.engines.training.loop import finished_fit, fit
@@ -164,7 +163,7 @@ def test_a_turn_moves_as_often_as_it_says_before_the_next_one(tmp_path):
     assert [name for name, _ in task.seen] == ["judge", "judge", "judge", "fool"] * 4
     losses = [loss for name, loss in task.seen if name == "judge"]
     assert fitted.curve[0]["discriminator_loss"] == pytest.approx(sum(losses) / len(losses))
-    moves = load_file(tmp_path / "checkpoints" / "step-00000004" / "optimizer.discriminator.safetensors")
+    moves = saved(tmp_path, 4, "optimizer.discriminator")
     assert {float(value) for name, value in moves.items() if name.endswith(":step")} == {12.0}
 
 

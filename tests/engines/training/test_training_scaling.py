@@ -13,7 +13,7 @@ import torch
 import toy_language_model
 from safetensors.torch import load_file
 from test_training_resume import wait_for_checkpoint
-from toy_fits import finish, fit_here, outcome, start, training
+from toy_fits import finish, fit_here, outcome, saved, start, training
 
 from components.engines.base.errors import StageError, UsageError
 from components.engines.training.loop import finished_fit
@@ -51,7 +51,7 @@ def test_an_overflow_skips_the_step_halves_the_scale_and_is_counted(optimizer, o
     assert (first["skipped_steps"], last["skipped_steps"]) == (2, 1)
     assert (first["loss_scale"], last["loss_scale"]) == (2.0**14, 2.0**13)
     assert math.isfinite(first["grad_norm"])
-    steps = load_file(tmp_path / "checkpoints" / "step-00000008" / "optimizer.lm.safetensors")
+    steps = saved(tmp_path, 8, "optimizer.lm")
     assert {float(value) for name, value in steps.items() if name.endswith(":step")} == {8 - 3}
 
 
@@ -60,7 +60,7 @@ def test_a_skipped_step_moves_nothing(optimizer, overflowing, tmp_path):
     overflowing += [5]
     settings = training(max_steps=5, precision="fp16", optimizer=optimizer, checkpoint_every=1, log_every=1)
     fitted = fit_here(LM, settings, tmp_path)
-    before, after = (load_file(tmp_path / f"checkpoints/step-0000000{n}/model.safetensors") for n in (4, 5))
+    before, after = (saved(tmp_path, step, "module.model") for step in (4, 5))
     assert all(torch.equal(after[name], before[name]) for name in before)
     assert "grad_norm" in fitted.curve[3]
     assert "grad_norm" not in fitted.curve[4]  # no move, no norm: never an infinite mean

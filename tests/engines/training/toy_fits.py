@@ -63,6 +63,13 @@ def finish(process: subprocess.Popen) -> None:
     assert process.returncode == 0, errors
 
 
+def saved(work: Path, step: int, group: str) -> dict[str, torch.Tensor]:
+    """The tensors of a group in a checkpoint."""
+    found = checkpoint.read(work / "checkpoints", step)
+    assert found is not None
+    return found.whole(group)
+
+
 def outcome(fitted: Fit) -> tuple[Any, ...]:
     """What two runs must agree on, bit for bit."""
     return fitted.step, fitted.curve, fitted.scores, digest_path(fitted.weights)
