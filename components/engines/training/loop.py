@@ -20,16 +20,19 @@ from torch import Tensor
 from components.engines.base.errors import StageError, UsageError
 from components.engines.base.progress import Progress
 from components.engines.base.seeds import seed_everything
-from components.engines.training import checkpoint
+from components.engines.training import checkpoint, spike
 from components.engines.training.batches import StepBatches, StepStream, to_device
 from components.engines.training.clock import Clock
+from components.engines.training.dump import reads_before_move, require_finite
 from components.engines.training.ema import Ema
 from components.engines.training.final import Fit, read_fit, write_fit
+from components.engines.training.hanging import absentees_named
 from components.engines.training.params import Training, micro_batch_size
 from components.engines.training.precision import autocast, numerics
 from components.engines.training.ranks import Ranks
 from components.engines.training.schedule import learning_rate
 from components.engines.training.state import Row, State
+from components.engines.training.stopping import Stopper, stopping
 from components.engines.training.task import Task, check_task
 from components.engines.training.turns import Player, add_gradients, make_players, move, require_gradients_of
 from components.engines.training.weights import (
@@ -63,9 +66,10 @@ class Run:
     observer: Observer | None
     players: list[Player]
     ema: Ema | None
+    stopper: Stopper
     state: State = field(default_factory=State)
     clock: Clock = field(default_factory=Clock)
-    unread: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)  # figures still on the device
+    unread: list[tuple[StepBatches, dict[str, Tensor]]] = field(default_factory=list)  # figures still on the device
 
     @property
     def checkpoints(self) -> Path:
@@ -84,12 +88,16 @@ def fit(
     finished = finished_fit(work, training)
     if finished is not None:
         return finished
-    with numerics(training):
-        run = _start(make_task, training, work, ranks, observer)
+    with (
+        absentees_named(training, work, ranks),
+        stopping(training, work, ranks) as stopper,
+        numerics(training),
+    ):
+        run = _start(make_task, training, work, ranks, observer, stopper)
         _train(run)
         if ranks.is_first:
             _finish(run)
-    ranks.barrier()
+        ranks.barrier()
     finished = finished_fit(work, training)
     if finished is None:
         raise StageError(
@@ -130,19 +138,24 @@ def _check_settings(saved: dict[str, Any], training: Training, work: Path) -> No
 
 
 def _start(
-    make_task: Callable[[], Task], training: Training, work: Path, ranks: Ranks, observer: Observer | None
+    make_task: Callable[[], Task],
+    training: Training,
+    work: Path,
+    ranks: Ranks,
+    observer: Observer | None,
+    stopper: Stopper,
 ) -> Run:
     seed_everything(training.seed, "build")
     task = make_task()
     check_task(task)
-    _place(task, ranks)
+    place(task, ranks)
     ema = Ema(task.modules, training.ema_decay) if training.ema_decay is not None else None
-    run = Run(task, training, ranks, work, observer, make_players(task, training, ranks), ema)
+    run = Run(task, training, ranks, work, observer, make_players(task, training, ranks), ema, stopper)
     _resume(run)
     return run
 
 
-def _place(task: Task, ranks: Ranks) -> None:
+def place(task: Task, ranks: Ranks) -> None:
     """Modules to the device; those that learn in training mode (hub models come in eval mode), the others not."""
     trained = {id(parameter) for turn in task.turns for parameter in turn.parameters}
     for module in [*task.modules.values(), *task.frozen.values()]:
@@ -159,6 +172,10 @@ def _resume(run: Run) -> None:
     if found is None:
         return
     _check_settings(found.state["settings"], run.training, run.work)
+    _load(run, found)
+
+
+def _load(run: Run, found: checkpoint.Checkpoint) -> None:
     names = parameter_names(run.task.modules)
     for name, module in run.task.modules.items():
         load_module(module, found.file(name))
@@ -173,12 +190,26 @@ def _resume(run: Run) -> None:
 
 
 def _train(run: Run) -> None:
+    while not run.state.is_over(run.training):
+        try:
+            _train_on(run)
+        except spike.Spiked as spiked:
+            _go_back(run, spiked)
+
+
+def _go_back(run: Run, spiked: spike.Spiked) -> None:
+    """Be where a checkpoint before the spike was, and skip the batches from there to the spike."""
+    before = run.state
+    _load(run, spike.base(run.training, before, run.checkpoints, run.ranks, spiked))
+    run.unread.clear()
+    spike.skip(before, run.state, spiked)
+
+
+def _train_on(run: Run) -> None:
     state, training = run.state, run.training
-    if state.is_over(training):
-        return
     with (
         Progress("Training", training.max_steps, initial=state.step, unit="steps") as progress,
-        StepStream(run.task, training, run.ranks, state.step) as stream,
+        StepStream(run.task, training, run.ranks, state.step, state.skipped_steps) as stream,
     ):
         batches = iter(stream)
         while not state.is_over(training):
@@ -201,15 +232,18 @@ def _step(run: Run, step_batches: StepBatches) -> None:
             require_gradients_of(player, run.players)
         with run.clock.part("forward_backward"):
             shares = add_gradients(player, batches, weight, training, ranks, step)
+        shares = {f"{player.turn.name}_{name}": value for name, value in shares.items()}
+        if reads_before_move(ranks):
+            require_finite(run, step_batches, shares, moved=False)
         with run.clock.part("optimizer"):
             norm = move(player, training, learning_rate(training, step))
-        figures |= {f"{player.turn.name}_{name}": value for name, value in shares.items()}
+        figures |= shares
         # equal on every rank, while shares add up over ranks
         figures[_norm_name(run, player)] = norm.double() / ranks.world
     if run.ema is not None:
         with run.clock.part("optimizer"):
             run.ema.update(step)
-    run.unread.append((step, figures))
+    run.unread.append((step_batches, figures))
     run.state.step = step + 1
     run.clock.steps += 1
 
@@ -241,7 +275,8 @@ def _after_step(run: Run) -> None:
     last = state.step >= training.max_steps
     scores_due = training.score_every is not None and (last or state.step % training.score_every == 0)
     row_due = last or scores_due or state.step % training.log_every == 0
-    save_due = state.step % training.checkpoint_every == 0
+    stop = run.stopper.due(state.step)
+    save_due = stop is not None or state.step % training.checkpoint_every == 0
     # Reading a figure waits for the device, and adding it up for the other ranks: only when it is needed.
     if row_due or save_due or (run.ranks.world == 1 and run.ranks.device.type == "cpu"):
         _read_figures(run)
@@ -254,6 +289,8 @@ def _after_step(run: Run) -> None:
     if save_due or state.is_over(training):
         with run.clock.part("checkpoint"):
             _save(run)
+    if stop is not None and not state.is_over(training):
+        raise stop
 
 
 def _read_figures(run: Run) -> None:
@@ -263,31 +300,12 @@ def _read_figures(run: Run) -> None:
     names = list(run.unread[0][1])
     table = torch.stack([torch.stack([figures[name] for name in names]) for _, figures in run.unread])
     values = run.ranks.sum(table).tolist()
-    for (step, _), row in zip(run.unread, values, strict=True):
+    for (batches, _), row in zip(run.unread, values, strict=True):
         figures = dict(zip(names, row, strict=True))
-        _check_finite(run, step, figures)
+        require_finite(run, batches, figures, moved=True)
+        spike.judge(run.training, run.state, batches.step, figures, (turn.name for turn in run.task.turns))
         run.state.window.add(figures)
     run.unread.clear()
-
-
-def _check_finite(run: Run, step: int, figures: Row) -> None:
-    wrong = {name: value for name, value in figures.items() if not math.isfinite(value)}
-    if not wrong:
-        return
-    turn = _turn_of(run, min(wrong))
-    saved = checkpoint.saved_steps(run.checkpoints)
-    kept = f"the last checkpoint is of step {saved[-1]}" if saved else "there is no checkpoint yet"
-    raise StageError(
-        f"Training stopped at step {step + 1}, turn '{turn}': "
-        f"{', '.join(f'{name} is {value}' for name, value in sorted(wrong.items()))}; {kept}",
-        where=str(run.work),
-        do="lower learning_rate, set clip_norm or warmup_steps, try precision fp32, or look for bad samples",
-    )
-
-
-def _turn_of(run: Run, figure: str) -> str:
-    names = [player.turn.name for player in run.players]
-    return names[0] if len(names) == 1 else max((n for n in names if figure.startswith(f"{n}_")), key=len)
 
 
 def _add_row(run: Run, scores: Row) -> None:
@@ -358,11 +376,12 @@ def _save(run: Run) -> None:
         for module in run.task.modules.values():
             for buffer in module.buffers():
                 run.ranks.broadcast_tensor(buffer)
+    keep = spike.checkpoints_kept(run.training, run.state)
     if run.ranks.is_first:
         state = {"run": run.state.as_dict(), "settings": run.training.identity()}
         checkpoint.save(run.checkpoints, run.state.step, _files(run), state)
-        keep = run.state.best_step if run.training.select == "best" else None
-        checkpoint.prune(run.checkpoints, [keep])
+        best = run.state.best_step if run.training.select == "best" else None
+        checkpoint.prune(run.checkpoints, [best, *keep])
     run.ranks.barrier()
 
 
