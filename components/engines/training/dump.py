@@ -12,6 +12,7 @@ read after the move everywhere. Those dumps hold no weights (`weights: checkpoin
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,35 +82,39 @@ def write_dump(
     `modules` are given when they still are as the loss saw them. A dump that fails must not hide the failure it is of.
     """
     folder = folder_of(work, batches.step)
-    try:
-        if ranks.is_first:
-            remove(folder / DUMP)  # of an earlier attempt, which stopped at the same step
-        folder.mkdir(parents=True, exist_ok=True)
-        _write(folder / f"rank-{ranks.rank}.safetensors", _numbered(batches.micro_batches))
-        if ranks.is_first:
-            for name, module in (modules or {}).items():
-                _write(folder / f"{name}.safetensors", module_tensors(module))
-        problem = ""
-    except OSError as error:
-        problem = str(explain_os_error(error))
+    about = {
+        "step": batches.step,
+        "figures": {name: repr(value) for name, value in figures.items()},  # JSON has no NaN
+        "world": ranks.world,
+        "settings": training.identity(),
+        "weights": "checkpoint" if modules is None else "before",
+        "checkpoint": str(base.relative_to(work)) if base is not None else None,
+    }
+    problem = _tried(lambda: _write_share(folder, batches, ranks, modules or {}))
     ranks.barrier()
-    if problem:
-        return f"the step could not be dumped ({problem})"
+    if ranks.is_first and not problem:
+        problem = _tried(lambda: write_json(folder / DUMP, about))
+    ranks.barrier()  # the first rank to leave with an error ends the others
+    return f"the step could not be dumped ({problem})" if problem else f"its batches are in {folder}"
+
+
+def _tried(write: Callable[[], None]) -> str:
+    """What went wrong, or nothing."""
+    try:
+        write()
+    except OSError as error:
+        return str(explain_os_error(error))
+    return ""
+
+
+def _write_share(folder: Path, batches: StepBatches, ranks: Ranks, modules: dict[str, nn.Module]) -> None:
     if ranks.is_first:
-        words = {name: repr(value) for name, value in figures.items()}  # JSON has no NaN
-        about = {
-            "step": batches.step,
-            "figures": words,
-            "world": ranks.world,
-            "settings": training.identity(),
-            "weights": "checkpoint" if modules is None else "before",
-            "checkpoint": str(base.relative_to(work)) if base is not None else None,
-        }
-        try:
-            write_json(folder / DUMP, about)
-        except OSError as error:
-            return f"the step could not be dumped ({explain_os_error(error)})"
-    return f"its batches are in {folder}"
+        remove(folder / DUMP)  # of an earlier attempt, which stopped at the same step
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / f"rank-{ranks.rank}.safetensors", _numbered(batches.micro_batches))
+    if ranks.is_first:
+        for name, module in modules.items():
+            _write(folder / f"{name}.safetensors", module_tensors(module))
 
 
 def _write(path: Path, tensors: Tensors) -> None:

@@ -11,6 +11,7 @@ sends next (SIGKILL): nothing saved is lost, only the steps since.
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -29,6 +30,8 @@ from components.engines.base.paths import remove
 from components.engines.training.budget import Spending
 from components.engines.training.params import Training
 from components.engines.training.ranks import Ranks
+
+log = logging.getLogger("genworks")
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOP_FILE = "stop"  # in the work folder: how a launcher reaches workers whose signals are not ours to take
@@ -168,11 +171,16 @@ def call_forwarding(function: Callable[[], None], work: Path) -> None:
         except BaseException as error:  # raised again in the main thread
             errors.append(error)
 
+    request = work / STOP_FILE
     thread = threading.Thread(target=call, name="launch", daemon=True)
-    with heard((work / STOP_FILE).touch):
+    said = False
+    with heard(request.touch):
         thread.start()
         while thread.is_alive():
             thread.join(timeout=SECONDS_BETWEEN_LOOKS)  # a signal is handled between two waits
+            if not said and request.exists():
+                said = True
+                log.info("Told to stop: the workers save their step first; a second request ends them at once")
     if errors:
         raise errors[0]
 
