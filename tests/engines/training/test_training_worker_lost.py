@@ -67,9 +67,7 @@ class Trouble(threading.Thread):
 
     def node_of(self, pid: int):
         raylet = psutil.Process(pid).ppid()
-        return next(
-            node for node in self.cluster.worker_nodes if node.all_processes["raylet"][0].process.pid == raylet
-        )
+        return next(node for node in self.cluster.worker_nodes if node.all_processes["raylet"][0].process.pid == raylet)
 
     def get_on(self) -> None:
         """Until the run has saved more than when the trouble before came, and a little longer."""
@@ -92,7 +90,9 @@ def test_lost_nodes_killed_workers_and_a_told_driver_change_nothing_in_the_resul
     trouble = Trouble(nodes, work, pids)
     trouble.start()
     handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Stopped, match=r"Training stopped after step \d+, as it was told to; the step is saved") as error:
+    with pytest.raises(
+        Stopped, match=r"Training stopped after step \d+, as it was told to; the step is saved"
+    ) as error:
         launch(maker(TOY, pause=0.1, pids=str(pids)), settings, work=work)
     trouble.over.set()
     trouble.join(10)
