@@ -35,12 +35,17 @@ def micro_indices(indices: np.ndarray, *, accumulation_steps: int, rank: int, wo
     return pieces[rank::world]
 
 
-def make_step(task: Task, training: Training, order: SampleOrder, ranks: Ranks, step: int) -> StepBatches:
-    """Collate one step; a pure function of params, data, rank and step."""
+def make_step(
+    task: Task, training: Training, order: SampleOrder, ranks: Ranks, step: int, skipped: int = 0
+) -> StepBatches:
+    """Collate one step, its data `skipped` steps ahead; a pure function of params, data, rank and the two."""
     shares = micro_indices(
-        order.step(step), accumulation_steps=training.accumulation_steps, rank=ranks.data_rank, world=ranks.data_world
+        order.step(step + skipped),
+        accumulation_steps=training.accumulation_steps,
+        rank=ranks.data_rank,
+        world=ranks.data_world,
     )
-    epoch = int(order.epoch_of(step))
+    epoch = int(order.epoch_of(step + skipped))
     batches = [task.batch(indices, epoch) for indices in shares]
     weights = [] if rolls_out(task) else count_weights(task, batches)
     if ranks.device.type == "cuda":
@@ -58,11 +63,11 @@ class StepStream:
     An error of `task.batch` surfaces at the step it belongs to, not before.
     """
 
-    def __init__(self, task: Task, training: Training, ranks: Ranks, first: int) -> None:
+    def __init__(self, task: Task, training: Training, ranks: Ranks, first: int, skipped: int = 0) -> None:
         micro_batch_size(training, ranks.world)
         self.steps = range(first, training.max_steps)
         order = SampleOrder(task.num_samples, training.batch_size, derive(training.seed, "order"))
-        self.make = lambda step: make_step(task, training, order, ranks, step)
+        self.make = lambda step: make_step(task, training, order, ranks, step, skipped)
         self.ready: queue.Queue[StepBatches | BaseException] = queue.Queue(maxsize=STEPS_AHEAD)
         self.single, self.closed = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._fill, name="batches", daemon=True)

@@ -17,11 +17,51 @@ OPERATIONAL = {
     "num_threads",
     "layout",
     "max_failures",
+    "collective_timeout_s",
+    "budget",
     "gradient_checkpointing",
     "checkpoint_every",
     "keep_checkpoints",
     "async_checkpoints",
 }
+
+
+class Budget(Params):
+    """What a run may cost, earlier attempts included: spent, it saves and stops."""
+
+    max_hours: float | None = Field(None, gt=0)
+    max_cost: float | None = Field(None, gt=0)
+    price_per_hour: float | None = Field(None, gt=0, description="of all workers together, in the unit of max_cost")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Budget:
+        if self.max_hours is None and self.max_cost is None:
+            raise ValueError("a budget needs max_hours, or max_cost with price_per_hour")
+        if (self.max_cost is None) != (self.price_per_hour is None):
+            raise ValueError("max_cost and price_per_hour need each other")
+        return self
+
+    @property
+    def hours(self) -> float:
+        """The hours after which the tighter limit is reached."""
+        limits = [
+            self.max_hours,
+            self.max_cost / self.price_per_hour if self.max_cost and self.price_per_hour else None,
+        ]
+        return min(limit for limit in limits if limit is not None)
+
+    def words(self) -> str:
+        hours = f"{self.max_hours:g} hours" if self.max_hours is not None else ""
+        cost = f"{self.max_cost:g} at {self.price_per_hour:g} an hour" if self.max_cost is not None else ""
+        return " or ".join(filter(None, [hours, cost]))
+
+
+class Spike(Params):
+    """When a loss counts as a spike, and how often the run may go back behind one."""
+
+    factor: float = Field(gt=1, description="times the median of the last `window` losses of the turn")
+    window: int = Field(gt=1, description="steps")
+    max_rewinds: int = Field(gt=0)
 
 
 class Training(Params):
@@ -65,6 +105,13 @@ class Training(Params):
     )
     num_threads: int | None = Field(None, gt=0, description="of torch, per worker; null: torch's own choice")
     max_failures: int = Field(0, ge=0, description="worker deaths after which Ray restarts the workers by itself")
+    collective_timeout_s: float | None = Field(
+        None,
+        gt=0,
+        description="how long ranks wait for one that is late, scoring and saving included; null: torch's own",
+    )
+    spike: Spike | None = Field(None, description="go back to the last checkpoint and skip the batches that led there")
+    budget: Budget | None = None
     fast: bool = Field(False, description="give up bitwise repeatability for speed")
     seed: int = 0
 
@@ -82,7 +129,8 @@ class Training(Params):
 
     def identity(self) -> dict[str, Any]:
         """The settings that decide what is learnt, as JSON: a checkpoint is resumed under these only."""
-        return {key: value for key, value in self.model_dump(mode="json").items() if key not in OPERATIONAL}
+        operational = OPERATIONAL if self.spike is None else OPERATIONAL - {"checkpoint_every"}  # where it goes back to
+        return {key: value for key, value in self.model_dump(mode="json").items() if key not in operational}
 
 
 def micro_batch_size(training: Training, world: int) -> int:
