@@ -22,11 +22,12 @@ STEPS_AHEAD = 2
 
 @dataclass(frozen=True)
 class StepBatches:
-    """One rank's micro-batches of one step, and per turn the weight units they hold."""
+    """One rank's micro-batches of one step, the weight units they hold per turn, and their tokens."""
 
     step: int
     micro_batches: list[Batch]
     weights: list[int]
+    tokens: int | None  # in all of them, if the task counts tokens
 
 
 def micro_indices(indices: np.ndarray, *, accumulation_steps: int, rank: int, world: int) -> list[np.ndarray]:
@@ -43,9 +44,10 @@ def make_step(task: Task, training: Training, order: SampleOrder, ranks: Ranks, 
     epoch = int(order.epoch_of(step))
     batches = [task.batch(indices, epoch) for indices in shares]
     weights = [sum(int(turn.weight(batch)) for batch in batches) for turn in task.turns]
+    tokens = [count for count in map(task.tokens, batches) if count is not None]
     if ranks.device.type == "cuda":
         batches = [{name: tensor.pin_memory() for name, tensor in batch.items()} for batch in batches]
-    return StepBatches(step, batches, weights)
+    return StepBatches(step, batches, weights, sum(tokens) if tokens else None)
 
 
 class StepStream:

@@ -25,8 +25,10 @@ from components.engines.training.batches import StepBatches, StepStream, to_devi
 from components.engines.training.clock import Clock
 from components.engines.training.ema import Ema
 from components.engines.training.final import Fit, read_fit, write_fit
+from components.engines.training.meter import Meter, shown
 from components.engines.training.params import Training, micro_batch_size
 from components.engines.training.precision import autocast, numerics
+from components.engines.training.profiler import Profiler
 from components.engines.training.ranks import Ranks
 from components.engines.training.schedule import learning_rate
 from components.engines.training.state import Row, State
@@ -63,9 +65,14 @@ class Run:
     observer: Observer | None
     players: list[Player]
     ema: Ema | None
+    meter: Meter
     state: State = field(default_factory=State)
-    clock: Clock = field(default_factory=Clock)
+    shown: dict[str, Any] = field(default_factory=dict)  # on the terminal, as of the last row
     unread: list[tuple[int, dict[str, Tensor]]] = field(default_factory=list)  # figures still on the device
+
+    @property
+    def clock(self) -> Clock:
+        return self.meter.clock
 
     @property
     def checkpoints(self) -> Path:
@@ -137,7 +144,8 @@ def _start(
     check_task(task)
     _place(task, ranks)
     ema = Ema(task.modules, training.ema_decay) if training.ema_decay is not None else None
-    run = Run(task, training, ranks, work, observer, make_players(task, training, ranks), ema)
+    meter = Meter(task, training, ranks)
+    run = Run(task, training, ranks, work, observer, make_players(task, training, ranks), ema, meter)
     _resume(run)
     return run
 
@@ -179,28 +187,31 @@ def _train(run: Run) -> None:
     with (
         Progress("Training", training.max_steps, initial=state.step, unit="steps") as progress,
         StepStream(run.task, training, run.ranks, state.step) as stream,
+        Profiler(training.profile, run.work, run.ranks, run.observer) as profiler,
     ):
         batches = iter(stream)
+        run.clock.restart()
         while not state.is_over(training):
+            profiler.at(state.step)
             with run.clock.part("data"):
                 step_batches = next(batches)
             _step(run, step_batches)
             _after_step(run)
             if run.ranks.is_first:
-                progress.advance(**_shown(state))
+                progress.advance(**run.shown)
 
 
 def _step(run: Run, step_batches: StepBatches) -> None:
     """All turns of one step, in order, each over all micro-batches."""
     training, ranks, step = run.training, run.ranks, step_batches.step
     batches = [to_device(batch, ranks.device) for batch in step_batches.micro_batches]
-    weights = _global_weights(step_batches, ranks)
+    with run.clock.part("communication"):
+        weights = _global_weights(step_batches, ranks)
     figures: dict[str, Tensor] = {}
     for player, weight in zip(run.players, weights, strict=True):
         if len(run.players) > 1:
             require_gradients_of(player, run.players)
-        with run.clock.part("forward_backward"):
-            shares = add_gradients(player, batches, weight, training, ranks, step)
+        shares = add_gradients(player, batches, weight, training, ranks, step, run.meter)
         with run.clock.part("optimizer"):
             norm = move(player, training, learning_rate(training, step))
         figures |= {f"{player.turn.name}_{name}": value for name, value in shares.items()}
@@ -211,7 +222,7 @@ def _step(run: Run, step_batches: StepBatches) -> None:
             run.ema.update(step)
     run.unread.append((step, figures))
     run.state.step = step + 1
-    run.clock.steps += 1
+    run.meter.end_step(step_batches.tokens)
 
 
 def _norm_name(run: Run, player: Player) -> str:
@@ -262,7 +273,10 @@ def _read_figures(run: Run) -> None:
         return
     names = list(run.unread[0][1])
     table = torch.stack([torch.stack([figures[name] for name in names]) for _, figures in run.unread])
-    values = run.ranks.sum(table).tolist()
+    with run.clock.part("communication"):
+        table = run.ranks.sum(table)
+    with run.clock.part("wait"):
+        values = table.tolist()
     for (step, _), row in zip(run.unread, values, strict=True):
         figures = dict(zip(names, row, strict=True))
         _check_finite(run, step, figures)
@@ -299,15 +313,10 @@ def _add_row(run: Run, scores: Row) -> None:
         raise UsageError(f"Scores and training figures share names: {sorted(row.keys() & scores.keys())}")
     row |= scores
     state.curve.append(row)
+    measured = run.meter.read()  # on every rank: each reading starts its clock anew
+    run.shown = shown(row, measured)
     if run.observer is not None and run.ranks.is_first:
-        figures = {name: value for name, value in row.items() if name != "step"}
-        run.observer.log(state.step, {**figures, **run.clock.read(run.training.batch_size)})
-
-
-def _shown(state: State) -> dict[str, Any]:
-    if not state.curve:
-        return {}
-    return {name: float(f"{value:.4g}") for name, value in state.curve[-1].items() if name.endswith("loss")}
+        run.observer.log(state.step, {name: value for name, value in row.items() if name != "step"} | measured)
 
 
 # ---------------------------------------------------------------------------------------------------------- score

@@ -10,7 +10,14 @@ from components.engines.base.errors import UsageError
 from components.engines.base.params import Params
 
 # What may differ between a checkpoint and the run that resumes it: where and how often, never what is learnt.
-OPERATIONAL = {"num_workers", "num_threads", "max_failures", "checkpoint_every"}
+OPERATIONAL = {"num_workers", "num_threads", "max_failures", "checkpoint_every", "peak_tflops", "profile"}
+
+
+class Profile(Params):
+    """Which steps a profiler trace is written of."""
+
+    first_step: int = Field(10, ge=0, description="counted from 0; the first few also set things up")
+    steps: int = Field(5, gt=0, description="a trace takes some MB a step")
 
 
 class Training(Params):
@@ -38,6 +45,10 @@ class Training(Params):
     num_workers: Literal["auto"] | int = "auto"
     num_threads: int | None = Field(None, gt=0, description="of torch, per worker; null: torch's own choice")
     max_failures: int = Field(0, ge=0, description="worker deaths after which Ray restarts the workers by itself")
+    peak_tflops: float | Literal["measure"] | None = Field(
+        None, description="of one device in this precision, for MFU; null: from the table of GPUs"
+    )
+    profile: Profile | None = None
     fast: bool = Field(False, description="give up bitwise repeatability for speed")
     seed: int = 0
 
@@ -47,6 +58,8 @@ class Training(Params):
             raise ValueError(f"warmup_steps {self.warmup_steps} must be below max_steps {self.max_steps}")
         if self.score_every is None and (self.patience is not None or self.select == "best"):
             raise ValueError("patience and select: best need score_every")
+        if isinstance(self.peak_tflops, float) and self.peak_tflops <= 0:
+            raise ValueError("peak_tflops must be above 0, 'measure' or null")
         if isinstance(self.num_workers, int) and self.num_workers < 0:
             raise ValueError("num_workers must be 'auto' or at least 0")
         return self

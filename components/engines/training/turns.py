@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from components.engines.training.draws import seed_place
+from components.engines.training.meter import Meter
 from components.engines.training.params import Training
 from components.engines.training.precision import autocast
 from components.engines.training.ranks import Ranks
@@ -83,7 +84,13 @@ def require_gradients_of(player: Player, players: list[Player]) -> None:
 
 
 def add_gradients(
-    player: Player, batches: list[Batch], weight: float | Tensor, training: Training, ranks: Ranks, step: int
+    player: Player,
+    batches: list[Batch],
+    weight: float | Tensor,
+    training: Training,
+    ranks: Ranks,
+    step: int,
+    meter: Meter,
 ) -> dict[str, Tensor]:
     """Backward through every micro-batch. Returns this rank's share of the mean loss and figures, as tensors.
 
@@ -95,9 +102,9 @@ def add_gradients(
         # A pure function of the position: a resumed step draws what the uninterrupted one drew.
         seed_place(ranks.device, training.seed, step, player.turn.name, number, ranks.rank)
         with player.sync(last=number == len(batches) - 1):
-            with autocast(training, ranks.device):
+            with meter.forward(player.turn, player.loss, batch), autocast(training, ranks.device):
                 loss, sums = player.loss(batch)
-            (loss * scale).backward()
+            meter.backward(loss * scale)
         for name, total in {"loss": loss, **sums}.items():
             share = total.detach().double() / weight
             shares[name] = shares[name] + share if name in shares else share
