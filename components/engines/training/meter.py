@@ -55,12 +55,16 @@ class Meter:
             yield
 
     def _count_apart(self, turn: Turn, batch: Batch, counter: ModelFlops) -> None:
-        """Count on a pass of its own, uncompiled (a compiled one steps aside); buffers and draws are put back."""
+        """Count on a pass of its own, uncompiled; buffers and draws are put back.
+
+        Without the stance, torch.compile would not only step aside under the counter but leave these frames uncompiled for good.
+        """
         roots = [*self.task.modules.values(), *self.task.frozen.values()]
         kept = [(buffer, buffer.clone()) for root in roots for buffer in root.buffers()]
         devices = [self.ranks.device] if self.ranks.device.type == "cuda" else []
         draws = random.getstate(), np.random.get_state()
-        with torch.random.fork_rng(devices), autocast(self.training, self.ranks.device), counter:
+        eager = torch.compiler.set_stance("force_eager")
+        with torch.random.fork_rng(devices), eager, autocast(self.training, self.ranks.device), counter:
             turn.loss(batch)
         random.setstate(draws[0])
         np.random.set_state(draws[1])
