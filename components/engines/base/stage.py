@@ -125,7 +125,7 @@ def _parser(function: Callable[..., None]) -> argparse.ArgumentParser:
     detached.add_argument("--input", action="append", default=[], metavar="NAME=PATH", help="replace an input")
     detached.add_argument("--outputs", type=Path, metavar="FOLDER", help="write all outputs below this folder")
     detached.add_argument(
-        "--probe", type=Path, metavar="FILE", help="write no outputs, and what a few steps took to FILE"
+        "--probe", type=Path, metavar="FILE", help="train a few steps, write to FILE what they took, and stop"
     )
     return parser
 

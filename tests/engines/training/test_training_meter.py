@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 from toy_fits import assert_close, finish, fit_here, outcome, start, training
 
+from components.engines.base.progress import Progress
 from components.engines.training.clock import Clock, timed_backward
 from components.engines.training.flops import ModelFlops
 from components.engines.training.loop import finished_fit, fit
@@ -339,6 +340,15 @@ def test_the_terminal_shows_losses_speed_mfu_and_memory():
     figures = {"samples_per_second": 1234.5, "tokens_per_second": 98765.0, "mfu": 0.4321, "peak_memory_mb": 12345.0}
     words = shown(row, figures)
     assert words == {"lm_loss": 2.346, "samples/s": 1230.0, "tokens/s": 98800.0, "mfu": "43.2%", "memory": "12.35 GB"}
+
+
+def test_the_progress_of_a_training_shows_them_from_the_first_row_on(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Progress, "advance", lambda self, **figures: seen.append(figures))
+    fit_here(LM, training(peak_tflops=1.0), tmp_path)
+    assert seen[:3] == [{}] * 3
+    assert len(seen) == 24
+    assert all({"lm_loss", "samples/s", "mfu", "memory"} == words.keys() for words in seen[3:])
 
 
 def test_peak_memory_grows_with_what_was_held(tmp_path):
