@@ -185,6 +185,7 @@ def test_a_detached_run_takes_other_inputs_and_publishes_elsewhere(toy, tmp_path
         (["--input", "x=1", "--outputs", "o"], "No input called"),
         (["--input", "x"], "NAME=PATH"),
         (["--input", "a=b"], "--outputs"),
+        (["--probe", "figures.json"], "--probe needs --outputs"),
     ],
 )
 def test_a_detached_run_with_wrong_arguments_is_refused(toy, arguments, said):

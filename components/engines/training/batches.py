@@ -22,11 +22,12 @@ STEPS_AHEAD = 2
 
 @dataclass(frozen=True)
 class StepBatches:
-    """One rank's micro-batches of one step, and per turn the weight units they hold (none yet before a rollout)."""
+    """One rank's micro-batches of one step, per turn the weight units they hold (none yet before a rollout), and their tokens."""
 
     step: int
     micro_batches: list[Batch]
     weights: list[int]
+    tokens: int | None  # in all of them, if the task counts tokens
 
 
 def micro_indices(indices: np.ndarray, *, accumulation_steps: int, rank: int, world: int) -> list[np.ndarray]:
@@ -48,9 +49,10 @@ def make_step(
     epoch = int(order.epoch_of(step + skipped))
     batches = [task.batch(indices, epoch) for indices in shares]
     weights = [] if rolls_out(task) else count_weights(task, batches)
+    tokens = [count for count in map(task.tokens, batches) if count is not None]
     if ranks.device.type == "cuda":
         batches = [{name: tensor.pin_memory() for name, tensor in batch.items()} for batch in batches]
-    return StepBatches(step, batches, weights)
+    return StepBatches(step, batches, weights, sum(tokens) if tokens else None)
 
 
 def count_weights(task: Task, batches: list[Batch]) -> list[int]:

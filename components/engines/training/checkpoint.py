@@ -184,7 +184,10 @@ def _flush(folder: Path) -> None:
 
 def read(root: Path, step: int) -> Checkpoint | None:
     """The checkpoint of this step, or None, said in the log, if any of its files is not what was written."""
-    folder = folder_of(root, step)
+    return at(folder_of(root, step))
+
+
+def at(folder: Path) -> Checkpoint | None:
     problem = _problem(folder)
     if problem:
         log.warning("Checkpoint %s is damaged (%s) and will not be used", folder, problem)

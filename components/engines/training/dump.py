@@ -1,6 +1,6 @@
 """What a step was made of when its figures were not finite: `<work>/dump-step-XXXXXXXX/`, for `replay.replay`.
 
-    rank-<r>.safetensors     that rank's micro-batches, as `<number>.<name>`
+    rank-<r>.safetensors     that data rank's micro-batches, as `<number>.<name>`
     <module>.safetensors     the weights as the loss saw them, where they could be had (`weights: before`)
     dump.json                figures, settings, world size, the checkpoint the run stood on; written last
 
@@ -29,7 +29,7 @@ from components.engines.training.task import Batch
 from components.engines.training.weights import Tensors, module_tensors, read_tensors, write_tensors
 
 if TYPE_CHECKING:
-    from components.engines.training.loop import Run
+    from components.engines.training.run import Run
 
 DUMP = "dump.json"
 
@@ -45,6 +45,7 @@ def require_finite(run: Run, batches: StepBatches, figures: Row | dict[str, Tens
     wrong = {name: value for name, value in row.items() if not math.isfinite(value)}
     if not wrong:
         return
+    run.saver.wait()
     saved = checkpoint.saved_steps(run.checkpoints)
     kept = f"the last checkpoint is of step {saved[-1]}" if saved else "there is no checkpoint yet"
     base = checkpoint.folder_of(run.checkpoints, saved[-1]) if saved else None
@@ -85,7 +86,7 @@ def write_dump(
     about = {
         "step": batches.step,
         "figures": {name: repr(value) for name, value in figures.items()},  # JSON has no NaN
-        "world": ranks.world,
+        "world": ranks.data_world,
         "settings": training.identity(),
         "weights": "checkpoint" if modules is None else "before",
         "checkpoint": str(base.relative_to(work)) if base is not None else None,
@@ -111,7 +112,8 @@ def _write_share(folder: Path, batches: StepBatches, ranks: Ranks, modules: dict
     if ranks.is_first:
         remove(folder / DUMP)  # of an earlier attempt, which stopped at the same step
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"rank-{ranks.rank}.safetensors", _numbered(batches.micro_batches))
+    if ranks.leads_peers:
+        _write(folder / f"rank-{ranks.data_rank}.safetensors", _numbered(batches.micro_batches))
     if ranks.is_first:
         for name, module in modules.items():
             _write(folder / f"{name}.safetensors", module_tensors(module))

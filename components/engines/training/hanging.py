@@ -52,6 +52,12 @@ def absentees_named(training: Training, work: Path, ranks: Ranks) -> Iterator[No
         raise _hangs(work, ranks, training) from error
 
 
+def limit_waiting(training: Training, ranks: Ranks) -> None:
+    """The same limit for the groups of a layout."""
+    for group in ranks.mesh.get_all_groups() if ranks.mesh is not None else []:
+        _limit(training, group)
+
+
 def _limit(training: Training, group: dist.ProcessGroup | None) -> None:
     seconds = training.collective_timeout_s
     if seconds is not None:

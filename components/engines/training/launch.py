@@ -12,17 +12,22 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from components.engines.base import errors
 from components.engines.base.errors import GenworksError, StageError, Stopped
 from components.engines.base.paths import read_json, remove, write_json
+from components.engines.base.probe import Probed, probe_file
 from components.engines.training.final import Fit
-from components.engines.training.loop import Observer, finished_fit, fit
+from components.engines.training.loop import fit
 from components.engines.training.params import Training, micro_batch_size
+from components.engines.training.probe import Probe, shortened
 from components.engines.training.ranks import Ranks
 from components.engines.training.relay import relayed, write_log_to
+from components.engines.training.run import Observer
+from components.engines.training.saving import finished_fit
 from components.engines.training.stopping import call_forwarding, forget_requests
 from components.engines.training.task import Task
 
@@ -38,8 +43,17 @@ def launch(make_task: MakeTask, training: Training, *, work: Path, observer_fact
     """Run `fit` on `training.num_workers` workers and return its result.
 
     `make_task` and `observer_factory` travel to the workers: functools.partial of module-level functions, with
-    picklable arguments. A worker's GenworksError is raised here as it was there.
+    picklable arguments. A worker's GenworksError is raised here as it was there. Where the stage is only probed (base/probe.py),
+    a few steps are run, and Probed is raised.
     """
+    figures = probe_file()
+    if figures is None:
+        return _launch(make_task, training, work, observer_factory)
+    _launch(make_task, shortened(training), work, partial(Probe, training, figures.resolve()))
+    raise Probed
+
+
+def _launch(make_task: MakeTask, training: Training, work: Path, observer_factory: MakeObserver | None) -> Fit:
     done = finished_fit(work, training)
     if done is not None:
         return done

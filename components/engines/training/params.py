@@ -23,6 +23,8 @@ OPERATIONAL = {
     "checkpoint_every",
     "keep_checkpoints",
     "async_checkpoints",
+    "peak_tflops",
+    "profile",
 }
 
 
@@ -62,6 +64,13 @@ class Spike(Params):
     factor: float = Field(gt=1, description="times the median of the last `window` losses of the turn")
     window: int = Field(gt=1, description="steps")
     max_rewinds: int = Field(gt=0)
+
+
+class Profile(Params):
+    """Which steps a profiler trace is written of."""
+
+    first_step: int = Field(10, ge=0, description="counted from 0; the first few also set things up")
+    steps: int = Field(5, gt=0, description="a trace takes some MB a step")
 
 
 class Training(Params):
@@ -112,6 +121,10 @@ class Training(Params):
     )
     spike: Spike | None = Field(None, description="go back to the last checkpoint and skip the batches that led there")
     budget: Budget | None = None
+    peak_tflops: float | Literal["measure"] | None = Field(
+        None, description="of one device in this precision, for MFU; null: from the table of GPUs"
+    )
+    profile: Profile | None = None
     fast: bool = Field(False, description="give up bitwise repeatability for speed")
     seed: int = 0
 
@@ -123,6 +136,8 @@ class Training(Params):
             raise ValueError("patience and select: best need score_every")
         if self.precision == "fp16" and self.layout.splits_networks:
             raise ValueError("precision fp16 scales losses under data parallelism only: use bf16 with this layout")
+        if isinstance(self.peak_tflops, float) and self.peak_tflops <= 0:
+            raise ValueError("peak_tflops must be above 0, 'measure' or null")
         if isinstance(self.num_workers, int) and self.num_workers < 0:
             raise ValueError("num_workers must be 'auto' or at least 0")
         return self

@@ -56,6 +56,11 @@ class Ranks:
         data_rank = self.rank if ways.kind == "sharded" else mesh.get_local_rank("data")
         return replace(self, ways=ways, mesh=mesh, data_rank=data_rank, data_world=ways.batches)
 
+    @property
+    def leads_peers(self) -> bool:
+        """Whether it speaks for the processes that train on the same samples."""
+        return self.mesh is None or self.ways.batches == self.world or self.mesh.get_local_rank(self.ways.kind) == 0
+
     def in_pieces(self, layout: Layout) -> bool:
         """Whether no process holds a network whole: each pass through one then takes all of them."""
         return self.ways.kind == "tensor" or (self.ways.kind == "sharded" and layout.zero_stage > 1)

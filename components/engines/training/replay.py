@@ -11,22 +11,25 @@ finite, it is what the weights became in the steps between.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from components.engines.base.errors import UsageError
+from components.engines.base.errors import StageError, UsageError
 from components.engines.base.seeds import seed_everything
+from components.engines.training import checkpoint
 from components.engines.training.batches import to_device
 from components.engines.training.dump import read_batches, read_dump
 from components.engines.training.loop import place
+from components.engines.training.meter import Meter
 from components.engines.training.params import Training
 from components.engines.training.precision import numerics
 from components.engines.training.ranks import Ranks
 from components.engines.training.state import Row
 from components.engines.training.task import Task
-from components.engines.training.turns import Player, add_gradients, make_players, require_gradients_of
-from components.engines.training.weights import load_module
+from components.engines.training.turns import add_gradients, make_players, require_gradients_of
+from components.engines.training.weights import load_module, module_tensors
 
 
 def replay(make_task: Callable[[], Task], training: Training, dump: Path) -> Row:
@@ -43,18 +46,19 @@ def replay(make_task: Callable[[], Task], training: Training, dump: Path) -> Row
     with numerics(training):
         task = _task_as_dumped(make_task, training, ranks, dump)
         shares = [read_batches(dump, rank) for rank in range(about["world"])]
-        players = make_players(task, training, ranks)
+        players, meter = make_players(task, training, ranks), Meter(task, training, ranks)
         for player in players:
             require_gradients_of(player, players)
             weight = sum(player.turn.weight(batch) for batches in shares for batch in batches)
             found: dict[str, Tensor] = {}
             for rank, batches in enumerate(shares):
-                there = Ranks(rank, 1, ranks.device)  # draws as that rank, without it
+                there = replace(ranks, data_rank=rank)  # draws as that rank, without it
                 on_device = [to_device(batch, ranks.device) for batch in batches]
-                part = add_gradients(player, on_device, float(weight), training, there, about["step"])
+                part = add_gradients(player, on_device, float(weight), training, there, about["step"], meter)
                 found = {name: found[name] + value if name in found else value for name, value in part.items()}
             figures |= {f"{player.turn.name}_{name}": float(value) for name, value in found.items()}
-            figures[f"{player.turn.name}_grad_norm"] = float(_norm_of(player))
+            figures[f"{player.turn.name}_grad_norm"] = float(player.norm())
+            player.optimizer.zero_grad()
     return figures
 
 
@@ -65,18 +69,11 @@ def _task_as_dumped(make_task: Callable[[], Task], training: Training, ranks: Ra
     task = make_task()
     place(task, ranks)
     if about["weights"] == "before":
-        source = dump
+        for name, module in task.modules.items():
+            load_module(module, dump / f"{name}.safetensors")
     elif about["checkpoint"] is not None:
-        source = dump.parent / about["checkpoint"]
-    else:
-        return task
-    for name, module in task.modules.items():
-        load_module(module, source / f"{name}.safetensors")
+        found = checkpoint.at(dump.parent / about["checkpoint"])
+        if found is None:
+            raise StageError("The checkpoint that this dump stands on is gone or damaged", where=str(dump))
+        found.load({f"module.{name}": module_tensors(module) for name, module in task.modules.items()}, alone=True)
     return task
-
-
-def _norm_of(player: Player) -> Tensor:
-    gradients = [parameter.grad for parameter in player.turn.parameters if parameter.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
-    player.optimizer.zero_grad()
-    return norm

@@ -78,6 +78,13 @@ class Task(ABC):
         """
         return batch
 
+    def tokens(self, batch: Batch) -> int | None:
+        """How many tokens a batch holds, padding left out, for tokens per second; None where that means nothing.
+
+        Called as `Turn.weight` is: before the batch moves to the device, in the thread that made it.
+        """
+        return None
+
     @abstractmethod
     def score(self) -> dict[str, float]:
         """Validation figures of the modules as they are now (eval mode, no gradient, EMA weights when those are on)."""

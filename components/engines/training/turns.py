@@ -13,6 +13,7 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
 from components.engines.training.draws import seed_place
+from components.engines.training.meter import Meter
 from components.engines.training.parallel.arrange import arrange
 from components.engines.training.parallel.gradients import (
     clip,
@@ -164,6 +165,7 @@ def add_gradients(
     training: Training,
     ranks: Ranks,
     step: int,
+    meter: Meter,
     repeat: int = 0,
 ) -> dict[str, Tensor]:
     """Backward through every micro-batch. Returns this rank's share of the mean loss and figures, as tensors.
@@ -171,7 +173,8 @@ def add_gradients(
     `weight` counts the units of the whole global batch. DDP and FSDP2 average over ranks, hence the factor `data_world`.
     """
     if player.pipeline is not None:
-        return pipeline_gradients(player.pipeline, batches, weight, training, ranks, step)
+        with meter.clock.part("pipeline"):
+            return pipeline_gradients(player.pipeline, batches, weight, training, ranks, step)
     shares: dict[str, Tensor] = {}
     scale = (ranks.data_world if player.averages else 1.0) / weight
     for number, batch in enumerate(batches):
@@ -179,10 +182,10 @@ def add_gradients(
         again = [f"repeat {repeat}"] if repeat else []
         seed_place(ranks.device, training.seed, step, player.turn.name, number, ranks.data_rank, *again)
         with player.sync(last=number == len(batches) - 1):
-            with autocast(training, ranks.device):
+            with meter.forward(player.turn, player.loss, batch), autocast(training, ranks.device):
                 loss, sums = player.loss(batch)
             mean = loss * scale
-            (mean if player.scaler is None else player.scaler.scale(mean)).backward()
+            meter.backward(mean if player.scaler is None else player.scaler.scale(mean))
         for name, total in {"loss": loss, **sums}.items():
             share = total.detach().double() / weight
             shares[name] = shares[name] + share if name in shares else share

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_file
+from safetensors.torch import load_file, load_model, save_file
 from torch import Tensor, nn
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor
@@ -124,3 +124,8 @@ def parameter_names(modules: dict[str, nn.Module]) -> dict[int, str]:
         for module_name, module in modules.items()
         for name, parameter in module.named_parameters()
     }
+
+
+def read_tensors(path: Path) -> Tensors:
+    """The tensors of a file, in memory of their own: safetensors maps the file, at whatever alignment it has."""
+    return {name: tensor.clone() for name, tensor in load_file(path).items()}

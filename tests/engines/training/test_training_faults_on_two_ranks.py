@@ -8,7 +8,7 @@ import pytest
 from toy_fits import finish, outcome, start, training
 
 from components.engines.training import checkpoint
-from components.engines.training.loop import finished_fit
+from components.engines.training.saving import finished_fit
 
 LM, FAULTY = "toy_language_model", "toy_faults"
 

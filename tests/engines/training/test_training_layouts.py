@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from toy_fits import fit_here, outcome, training
 
 from components.engines.base.errors import UsageError
-from components.engines.training.loop import finished_fit
 from components.engines.training.parallel.layout import Layout, settle
 from components.engines.training.parallel.pipeline import owned_blocks
+from components.engines.training.saving import finished_fit
 
 NETWORKS, GAN = "toy_networks", "toy_gan"
 SETTINGS = {"max_steps": 20, "accumulation_steps": 2, "learning_rate": 3e-3, "score_every": 10, "ema_decay": 0.9}

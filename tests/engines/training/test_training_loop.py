@@ -299,7 +299,8 @@ def test_the_observer_hears_figures_and_times_but_the_curve_holds_no_times(tmp_p
         "loss",
         "samples_per_second",
         "seconds_data",
-        "seconds_forward_backward",
+        "seconds_forward",
+        "seconds_backward",
         "seconds_optimizer",
     } < figures.keys()
     assert not [name for row in fitted.curve for name in row if "second" in name]

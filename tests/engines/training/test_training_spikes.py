@@ -14,7 +14,7 @@ from components.engines.base.errors import StageError, Stopped, UsageError
 from components.engines.base.seeds import derive
 from components.engines.shards.order import SampleOrder
 from components.engines.training import checkpoint
-from components.engines.training.loop import finished_fit
+from components.engines.training.saving import finished_fit
 
 LM, SPIKING = "toy_language_model", "toy_poison"
 SPIKE = {"factor": 3.0, "window": 4, "max_rewinds": 3}

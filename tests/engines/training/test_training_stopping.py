@@ -13,7 +13,7 @@ from toy_fits import finish, fit_here, outcome, start, training
 
 from components.engines.base.errors import StageError, Stopped
 from components.engines.training import checkpoint
-from components.engines.training.loop import finished_fit
+from components.engines.training.saving import finished_fit
 
 LM = "toy_faults"
 SETTINGS = {"max_steps": 20, "ema_decay": 0.9, "score_every": 5, "checkpoint_every": 6, "log_every": 4}

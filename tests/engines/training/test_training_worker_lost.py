@@ -15,7 +15,7 @@ from toy_fits import finish, maker, outcome, start, training
 from components.engines.base.errors import Stopped
 from components.engines.training import checkpoint
 from components.engines.training.launch import launch
-from components.engines.training.loop import finished_fit
+from components.engines.training.saving import finished_fit
 
 HERE = str(Path(__file__).parent)
 TOY = "toy_faults"
