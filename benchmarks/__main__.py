@@ -18,8 +18,8 @@ from typing import Any
 
 from components.engines.base.paths import write_json
 
-NAMES = ("training", "shards", "orchestration")
-LIBRARIES = ("torch", "transformers", "webdataset", "ray", "dvc", "prefect", "lightning")
+NAMES = ("training", "memory", "shards", "orchestration")
+LIBRARIES = ("torch", "transformers", "lightning", "accelerate", "webdataset", "ray", "dvc", "prefect")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -40,13 +40,14 @@ def main() -> int:
 
 
 def _print(name: str, rows: list[dict[str, Any]]) -> None:
-    print(f"\n{name}\n{'':50} {'ours':>12} {'theirs':>12} {'ratio':>7} {'bar':>7}")
+    print(f"\n{name}\n{'':60} {'ours':>12} {'theirs':>12} {'ratio':>7} {'bar':>7}  range")
     for row in rows:
         cells = [
             f"{row[key]:>{width}.4g}" if isinstance(row.get(key), int | float) else f"{row.get(key) or '':>{width}}"
             for key, width in (("ours", 12), ("theirs", 12), ("ratio", 7), ("bar", 7))
         ]
-        print(f"{row['name'][:50]:50} {' '.join(cells)}")
+        between = "–".join(f"{end:.3f}" for end in row.get("range", ()))
+        print(f"{row['name'][:60]:60} {' '.join(cells)}  {between}".rstrip())
     sys.stdout.flush()
 
 

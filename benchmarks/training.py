@@ -25,14 +25,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.turnstile import Loop, take_turns
+from benchmarks.turnstile import Loop, take_turns, torch_threads
 from components.engines.training.loop import fit
 from components.engines.training.params import Training
 from components.engines.training.ranks import Ranks
 from components.engines.training.schedule import learning_rate
 from components.engines.training.task import Batch, Task, Turn
 
-VOCABULARY, LENGTH, SAMPLES = 1024, 16, 4096
+LENGTH, SAMPLES = 16, 4096
+SIZES = {
+    "vocab_size": 1024,
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 1024,
+}
 WARM_STEPS, STEPS = 10, 40
 CPU = torch.device("cpu")
 SETTINGS = Training(
@@ -47,27 +55,18 @@ SETTINGS = Training(
 OnStep = Callable[[], None]
 
 
-def make_model(on_step: Callable[[], None]) -> nn.Module:
-    """A Llama of 0.77 M parameters that tells when its forward pass begins."""
+def make_model(on_step: OnStep, **sizes: int) -> nn.Module:
+    """A Llama, of 0.77 M parameters unless `sizes` (of LlamaConfig) say else, that tells when its forward pass begins."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = LlamaConfig(
-        vocab_size=VOCABULARY,
-        hidden_size=128,
-        intermediate_size=384,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        max_position_embeddings=64,
-        tie_word_embeddings=True,
-        use_cache=False,
-    )
-    model = LlamaForCausalLM(config).train()
+    chosen: dict[str, Any] = {**SIZES, **sizes}
+    model = LlamaForCausalLM(LlamaConfig(**chosen, tie_word_embeddings=True, use_cache=False)).train()
     model.register_forward_pre_hook(lambda *_: on_step())
     return model
 
 
-def make_tokens() -> Tensor:
-    return torch.from_numpy(np.random.default_rng(0).integers(0, VOCABULARY, (SAMPLES, LENGTH)))
+def make_tokens(length: int = LENGTH) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, SIZES["vocab_size"], (SAMPLES, length)))
 
 
 def loss_of(model: nn.Module, tokens_bt: Tensor) -> Tensor:
@@ -76,8 +75,8 @@ def loss_of(model: nn.Module, tokens_bt: Tensor) -> Tensor:
 
 
 class LanguageModel(Task):
-    def __init__(self, on_step: Callable[[], None]) -> None:
-        self.model, self.tokens = make_model(on_step), make_tokens()
+    def __init__(self, on_step: OnStep, length: int = LENGTH, **sizes: int) -> None:
+        self.model, self.tokens = make_model(on_step, **sizes), make_tokens(length)
         self.modules = {"model": self.model}
         self.turns = [
             Turn("lm", self.loss, list(self.model.parameters()), lambda batch: batch["tokens"][:, 1:].numel())
@@ -94,9 +93,14 @@ class LanguageModel(Task):
         return {}
 
 
-def ours(on_step: OnStep) -> None:
+def train(settings: Training, on_step: OnStep, **sizes: int) -> None:
+    """Our loop, on the language model, in a work folder that is removed."""
     with tempfile.TemporaryDirectory() as work:
-        fit(lambda: LanguageModel(on_step), SETTINGS, work=Path(work), ranks=Ranks.single(CPU))
+        fit(lambda: LanguageModel(on_step, **sizes), settings, work=Path(work), ranks=Ranks.single(CPU))
+
+
+def ours(on_step: OnStep) -> None:
+    train(SETTINGS, on_step)
 
 
 def bare(on_step: OnStep) -> None:
@@ -251,12 +255,8 @@ def run(repeats: int = 5) -> list[dict[str, Any]]:
         importlib.import_module(peer.package)
     make_model(lambda: None)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)  # its remarks on devices and workers
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with torch_threads(1):
         runs = [_median_seconds(loops) for _ in range(repeats)]
-    finally:
-        torch.set_num_threads(threads)
     return [_row(peer, runs) for peer in peers]
 
 

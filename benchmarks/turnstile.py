@@ -6,13 +6,17 @@ What is compared are steps that stand next to each other in time, never two runs
 
 from __future__ import annotations
 
+import functools
+import itertools
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 
-Loop = Callable[[Callable[[], None]], None]
+Loop = Callable[[Callable[..., None]], None]  # what a loop is given is Turnstile.step without its name
 
 
 class Turnstile:
@@ -25,14 +29,15 @@ class Turnstile:
         self.cpu_seconds: dict[str, list[float]] = {name: [] for name in names}  # of all threads of the process
         self.begin, self.cpu_begin, self.changed = 0.0, 0.0, threading.Condition()
 
-    def step(self, name: str) -> None:
+    def step(self, name: str, hand_over: bool = True) -> None:
         """Called by a loop where a step begins: hand over to the next loop, and wait for the turn to come back."""
         deterministic = torch.are_deterministic_algorithms_enabled()  # a flag of the process: each loop has its own
         with self.changed:
             if self.turn == name:
                 self.seconds[name].append(time.perf_counter() - self.begin)
                 self.cpu_seconds[name].append(time.process_time() - self.cpu_begin)
-                self._pass_on(name)
+                if hand_over:
+                    self._pass_on(name)
             else:
                 self.waiting.append(name)
                 self._start_when_all_wait()
@@ -62,7 +67,7 @@ def take_turns(loops: dict[str, Loop]) -> Turnstile:
 
     def go(name: str) -> None:
         try:
-            loops[name](lambda: turnstile.step(name))
+            loops[name](functools.partial(turnstile.step, name))
         except Exception as error:
             errors.append(error)
         finally:
@@ -76,3 +81,34 @@ def take_turns(loops: dict[str, Loop]) -> Turnstile:
     if errors:
         raise errors[0]
     return turnstile
+
+
+def every(length: int, first: int, step: Callable[[bool], None]) -> Callable[[], None]:
+    """A `step` of turns that begin at call `first` (from 0) and are `length` calls long; each call is timed."""
+    calls = itertools.count(-first)
+
+    def on_step() -> None:
+        call = next(calls)
+        if call >= 0:
+            step(call % length == 0)
+
+    return on_step
+
+
+def typical(seconds: list[float], passes: int) -> float:
+    """Seconds of a pass, each of whose steps takes the median of that step over `passes` equal passes.
+
+    A step that has more to do in every pass keeps its price; one that something else on the machine made long does not count.
+    """
+    return float(np.median(np.reshape(seconds, (passes, -1)), axis=0).sum())
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch's threads, put back afterwards."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
