@@ -9,7 +9,7 @@ import torch
 import toy_gan
 import toy_language_model
 from safetensors.torch import load_file
-from toy_fits import fit_here, maker, start, training
+from toy_fits import fit_here, maker, saved, start, training
 
 from components.engines.base.errors import StageError, UsageError
 from components.engines.training import dump
@@ -69,7 +69,7 @@ def test_the_weights_kept_are_those_the_loss_saw(tmp_path):
     kept = load_file(folder / "model.safetensors")
     with pytest.raises(KeyboardInterrupt):
         fit_here(LM, training(checkpoint_every=1), tmp_path / "until", stop_after=step)
-    before = load_file(tmp_path / "until" / "checkpoints" / f"step-{step:08d}" / "model.safetensors")
+    before = saved(tmp_path / "until", step, "module.model")
     assert all(torch.equal(kept[name], before[name]) for name in before)
 
 

@@ -17,7 +17,10 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used_by_both
     settings = training(max_steps=12, checkpoint_every=3, ema_decay=0.9)
     finish(start(FAULTY, settings, tmp_path / "whole", processes=2))
     work = tmp_path / "damaged"
-    start(FAULTY, settings, work, processes=2, fault="SIGKILL", at=8, rank=1).communicate(timeout=120)
+    at_once = training(
+        max_steps=12, checkpoint_every=3, ema_decay=0.9, async_checkpoints=False
+    )  # saved when it is killed
+    start(FAULTY, at_once, work, processes=2, fault="SIGKILL", at=8, rank=1).communicate(timeout=120)
     root = work / "checkpoints"
     assert checkpoint.saved_steps(root) == [3, 6]
     files = checkpoint.folder_of(root, 6).rglob("*.safetensors")

@@ -70,14 +70,21 @@ class Trouble(threading.Thread):
         return next(node for node in self.cluster.worker_nodes if node.all_processes["raylet"][0].process.pid == raylet)
 
     def get_on(self) -> None:
-        """Until the run has saved more than when the trouble before came, and a little longer."""
-        known = self.survived[-1] if self.survived else 0
-        deadline = time.monotonic() + 100
-        while (now := max([0, *checkpoint.saved_steps(self.work / "checkpoints")])) <= known:
-            assert time.monotonic() < deadline, f"nothing saved after step {known}"
-            time.sleep(0.05)
-        self.survived.append(now)
+        """Until both workers of the next attempt are up and have saved something, and a little longer."""
+        self.wait(lambda: len(list(self.pids.iterdir())) == 2 * (len(self.survived) + 1), "the workers did not come up")
+        known = self.newest()
+        self.wait(lambda: self.newest() > known, f"nothing was saved after step {known}")
+        self.survived.append(self.newest())
         time.sleep(random.uniform(0, 0.5))
+
+    def newest(self) -> int:
+        return max([0, *checkpoint.saved_steps(self.work / "checkpoints")])
+
+    def wait(self, condition, words: str) -> None:
+        deadline = time.monotonic() + 100
+        while not condition():
+            assert time.monotonic() < deadline, words
+            time.sleep(0.05)
 
 
 @pytest.mark.slow
