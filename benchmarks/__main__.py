@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import platform
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.machine import describe
 from components.engines.base.paths import write_json
 
-NAMES = ("training", "shards", "orchestration")
-LIBRARIES = ("torch", "transformers", "webdataset", "ray", "dvc", "prefect", "lightning")
+NAMES = ("training", "memory", "shards", "orchestration")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -35,41 +33,20 @@ def main() -> int:
         rows = importlib.import_module(f"benchmarks.{name}").run(repeats=arguments.repeats)
         _print(name, rows)
         stamp = datetime.now(UTC).strftime("%Y-%m-%d")
-        write_json(RESULTS / f"{stamp}-{name}.json", {"rows": rows, "repeats": arguments.repeats, **_machine()})
+        write_json(RESULTS / f"{stamp}-{name}.json", {"rows": rows, "repeats": arguments.repeats, **describe()})
     return 0
 
 
 def _print(name: str, rows: list[dict[str, Any]]) -> None:
-    print(f"\n{name}\n{'':50} {'ours':>12} {'theirs':>12} {'ratio':>7} {'bar':>7}")
+    print(f"\n{name}\n{'':60} {'ours':>12} {'theirs':>12} {'ratio':>7} {'bar':>7}  range")
     for row in rows:
         cells = [
             f"{row[key]:>{width}.4g}" if isinstance(row.get(key), int | float) else f"{row.get(key) or '':>{width}}"
             for key, width in (("ours", 12), ("theirs", 12), ("ratio", 7), ("bar", 7))
         ]
-        print(f"{row['name'][:50]:50} {' '.join(cells)}")
+        between = "–".join(f"{end:.3f}" for end in row.get("range", ()))
+        print(f"{row['name'][:60]:60} {' '.join(cells)}  {between}".rstrip())
     sys.stdout.flush()
-
-
-def _machine() -> dict[str, Any]:
-    return {
-        "versions": {library: version(library) for library in LIBRARIES if _installed(library)},
-        "machine": {"python": platform.python_version(), "processor": _processor(), "system": platform.platform()},
-    }
-
-
-def _installed(library: str) -> bool:
-    from importlib.util import find_spec
-
-    return find_spec(library) is not None
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
 
 
 if __name__ == "__main__":

@@ -95,6 +95,13 @@ def _add_running(verb: Any) -> None:
     run.add_argument("--jobs", type=_positive, metavar="N", help="stages at once (default: number of processors)")
     run.add_argument("--gate", choices=["off", "dry-run", "enforce"], help="promotion gate (default: as params say)")
     _add_selection(verb("plan", "show what would run and why; changes nothing unless --set or --profile is given"))
+    estimate = verb(
+        "estimate", "try a few steps of each training stage; forecast time, memory and cost of the whole run"
+    )
+    estimate.add_argument("system", metavar="SYSTEM")
+    estimate.add_argument(
+        "--price-per-hour", type=_price, metavar="PRICE", help="of all machines of the run, in any currency"
+    )
     why = verb("why", "tell why a stage would run")
     why.add_argument("stage", metavar="STAGE")
     accept = verb("accept", "record that a stage's code change is harmless, so that it does not rerun")
@@ -161,6 +168,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"a whole number from 1, not '{text}'")
     return int(text)
+
+
+def _price(text: str) -> float:
+    try:
+        price = float(text)
+    except ValueError:
+        price = -1.0
+    if not 0 <= price < float("inf"):
+        raise argparse.ArgumentTypeError(f"a number from 0, not '{text}'")
+    return price
 
 
 def _port(text: str) -> int:

@@ -48,6 +48,10 @@ class Seq2Seq(Task):
             "labels": torch.from_numpy(pad(targets, IGNORED)),
         }
 
+    def tokens(self, batch: dict[str, torch.Tensor]) -> int:
+        """Of both sides."""
+        return int(batch["attention_mask"].sum()) + num_labels(batch)
+
     def loss(self, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         """Summed cross-entropy over the target tokens of a batch, and how many of them were right."""
         labels = batch["labels"]

@@ -93,6 +93,17 @@ def test_a_failure_leaves_no_output_and_tells_the_flow(toy):
     assert json.loads((toy / ".work/toy-make/outcome.json").read_text())["exit_code"] == 1
 
 
+def test_a_stage_that_stopped_as_told_exits_130_and_leaves_its_words_for_the_flow(toy):
+    told = "from components.engines.base.errors import Stopped\n\n    raise Stopped('Stopped after step 3')"
+    edit(toy / "components/toy/make.py", 'meet("make", params.fail, params.sleep)', told)
+    done = stage(toy, "make")
+    assert done.returncode == 130
+    assert done.stderr.strip().endswith("error: Stopped after step 3.")
+    outcome = json.loads((toy / ".work/toy-make/outcome.json").read_text())
+    assert outcome == {"exit_code": 130, "message": "Stopped after step 3."}
+    assert not list((toy / "data/toy").iterdir())
+
+
 def test_a_failure_nobody_foresaw_is_named_with_its_line_and_debug_shows_the_traceback(toy):
     edit(toy / "components/toy/make.py", "list(range(params.count))", "1 / 0")
     assert "ZeroDivisionError" in stage(toy, "make").stderr
@@ -174,6 +185,7 @@ def test_a_detached_run_takes_other_inputs_and_publishes_elsewhere(toy, tmp_path
         (["--input", "x=1", "--outputs", "o"], "No input called"),
         (["--input", "x"], "NAME=PATH"),
         (["--input", "a=b"], "--outputs"),
+        (["--probe", "figures.json"], "--probe needs --outputs"),
     ],
 )
 def test_a_detached_run_with_wrong_arguments_is_refused(toy, arguments, said):

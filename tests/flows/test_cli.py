@@ -14,7 +14,7 @@ from flows import cli
 from tests.flows.toy_project import REPOSITORY, edit, genworks, quiet_environment
 
 VERBS = [
-    "list", "run", "plan", "why", "accept", "compare", "promote", "rollback", "history", "lineage", "reproduce",
+    "list", "run", "plan", "estimate", "why", "accept", "compare", "promote", "rollback", "history", "lineage", "reproduce",
     "predict", "report", "doctor", "up",
 ]  # fmt: skip
 

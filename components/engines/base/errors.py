@@ -41,6 +41,15 @@ class StageError(GenworksError):
     """The work itself failed: exit code 1."""
 
 
+class Stopped(StageError):
+    """The work was told to end early and did so in order: what is done is kept, and running again goes on from there.
+
+    Exit code 130, as of a command that Ctrl-C ended: neither done nor failed, so nothing tries it again by itself.
+    """
+
+    exit_code = 130
+
+
 class BadRecord(Exception):
     """One record cannot be used. The floor quarantines it with `reason`, counts it, and goes on."""
 

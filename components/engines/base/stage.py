@@ -16,6 +16,7 @@ be safe (one owner, no orphans, no half output, one clear error) is here, so roo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import inspect
 import logging
@@ -41,6 +42,7 @@ from components.engines.base.paths import (
     temporary_sibling,
     write_json,
 )
+from components.engines.base.probe import Probed, probing
 from components.engines.base.work import WorkLock, die_with_parent, prune
 
 log = logging.getLogger("genworks")
@@ -122,6 +124,9 @@ def _parser(function: Callable[..., None]) -> argparse.ArgumentParser:
     detached = parser.add_argument_group("run outside the DAG, with other inputs, publishing nothing there")
     detached.add_argument("--input", action="append", default=[], metavar="NAME=PATH", help="replace an input")
     detached.add_argument("--outputs", type=Path, metavar="FOLDER", help="write all outputs below this folder")
+    detached.add_argument(
+        "--probe", type=Path, metavar="FILE", help="train a few steps, write to FILE what they took, and stop"
+    )
     return parser
 
 
@@ -135,6 +140,9 @@ def _run_reporting(function: Callable[..., None], arguments: argparse.Namespace,
         replaced = _replacements(arguments)
         if arguments.outputs is None:
             _run_in_dag(function, root, system, stage)
+        elif arguments.probe is not None:
+            with probing(arguments.probe.resolve()), contextlib.suppress(Probed):
+                _run_detached(function, root, system, stage, replaced, arguments.outputs)
         else:
             _run_detached(function, root, system, stage, replaced, arguments.outputs)
         return 0
@@ -171,8 +179,9 @@ def _replacements(arguments: argparse.Namespace) -> dict[str, Path]:
         if not equals:
             raise UsageError(f"--input wants NAME=PATH, not '{text}'")
         replaced[name] = Path(path).resolve()
-    if replaced and arguments.outputs is None:
-        raise UsageError("--input needs --outputs", do="name a folder for the outputs of a run outside the DAG")
+    if (replaced or arguments.probe) and arguments.outputs is None:
+        option = "--input" if replaced else "--probe"
+        raise UsageError(f"{option} needs --outputs", do="name a folder for the outputs of a run outside the DAG")
     return replaced
 
 

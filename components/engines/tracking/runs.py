@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from components.engines.base.errors import GenworksError, UsageError
+from components.engines.base.errors import GenworksError, Stopped, UsageError
 from components.engines.base.stage import StageContext
 from components.engines.tracking.git import commit_of
 from components.engines.tracking.secrets import flatten, masked
@@ -120,7 +120,7 @@ def commit_tags(root: Path) -> dict[str, str]:
 
 def _end_after(error: BaseException, run: Run) -> None:
     """Mark a failed run as such; the failure itself matters more than whether that worked."""
-    status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit) else "FAILED"
+    status = "KILLED" if isinstance(error, KeyboardInterrupt | SystemExit | Stopped) else "FAILED"
     try:
         with opened(run.store) as client:
             client.set_terminated(run.run_id, status)

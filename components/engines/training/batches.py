@@ -15,18 +15,19 @@ from components.engines.base.seeds import derive
 from components.engines.shards.order import SampleOrder
 from components.engines.training.params import Training, micro_batch_size
 from components.engines.training.ranks import Ranks
-from components.engines.training.task import Batch, Task
+from components.engines.training.task import Batch, Task, rolls_out
 
 STEPS_AHEAD = 2
 
 
 @dataclass(frozen=True)
 class StepBatches:
-    """One rank's micro-batches of one step, and per turn the weight units they hold."""
+    """One rank's micro-batches of one step, per turn the weight units they hold (none yet before a rollout), and their tokens."""
 
     step: int
     micro_batches: list[Batch]
     weights: list[int]
+    tokens: int | None  # in all of them, if the task counts tokens
 
 
 def micro_indices(indices: np.ndarray, *, accumulation_steps: int, rank: int, world: int) -> list[np.ndarray]:
@@ -35,17 +36,27 @@ def micro_indices(indices: np.ndarray, *, accumulation_steps: int, rank: int, wo
     return pieces[rank::world]
 
 
-def make_step(task: Task, training: Training, order: SampleOrder, ranks: Ranks, step: int) -> StepBatches:
-    """Collate one step; a pure function of params, data, rank and step."""
+def make_step(
+    task: Task, training: Training, order: SampleOrder, ranks: Ranks, step: int, skipped: int = 0
+) -> StepBatches:
+    """Collate one step, its data `skipped` steps ahead; a pure function of params, data, rank and the two."""
     shares = micro_indices(
-        order.step(step), accumulation_steps=training.accumulation_steps, rank=ranks.rank, world=ranks.world
+        order.step(step + skipped),
+        accumulation_steps=training.accumulation_steps,
+        rank=ranks.data_rank,
+        world=ranks.data_world,
     )
-    epoch = int(order.epoch_of(step))
+    epoch = int(order.epoch_of(step + skipped))
     batches = [task.batch(indices, epoch) for indices in shares]
-    weights = [sum(int(turn.weight(batch)) for batch in batches) for turn in task.turns]
+    weights = [] if rolls_out(task) else count_weights(task, batches)
+    tokens = [count for count in map(task.tokens, batches) if count is not None]
     if ranks.device.type == "cuda":
         batches = [{name: tensor.pin_memory() for name, tensor in batch.items()} for batch in batches]
-    return StepBatches(step, batches, weights)
+    return StepBatches(step, batches, weights, sum(tokens) if tokens else None)
+
+
+def count_weights(task: Task, batches: list[Batch]) -> list[int]:
+    return [sum(int(turn.weight(batch)) for batch in batches) for turn in task.turns]
 
 
 class StepStream:
@@ -54,11 +65,11 @@ class StepStream:
     An error of `task.batch` surfaces at the step it belongs to, not before.
     """
 
-    def __init__(self, task: Task, training: Training, ranks: Ranks, first: int) -> None:
+    def __init__(self, task: Task, training: Training, ranks: Ranks, first: int, skipped: int = 0) -> None:
         micro_batch_size(training, ranks.world)
         self.steps = range(first, training.max_steps)
         order = SampleOrder(task.num_samples, training.batch_size, derive(training.seed, "order"))
-        self.make = lambda step: make_step(task, training, order, ranks, step)
+        self.make = lambda step: make_step(task, training, order, ranks, step, skipped)
         self.ready: queue.Queue[StepBatches | BaseException] = queue.Queue(maxsize=STEPS_AHEAD)
         self.single, self.closed = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._fill, name="batches", daemon=True)

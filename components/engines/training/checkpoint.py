@@ -1,16 +1,27 @@
-"""Checkpoints: folders that appear whole, carry the digest of every file, and are checked before they are used."""
+"""Checkpoints: folders that appear whole, carry the digest of every file, and are checked before they are used.
+
+The tensors are torch.distributed.checkpoint's: each process writes the shards it holds, as safetensors, and any other layout
+or number of processes reads what it needs of them.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.engines.base.errors import explain_os_error
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch.distributed.checkpoint import CheckpointException, HuggingFaceStorageReader, HuggingFaceStorageWriter
+
+from components.engines.base.errors import StageError, explain_os_error
 from components.engines.base.paths import (
     digest_file,
     digest_value,
@@ -20,11 +31,12 @@ from components.engines.base.paths import (
     remove,
     temporary_sibling,
 )
-from components.engines.training.weights import Tensors, read_tensors, write_tensors
+from components.engines.training.weights import Tensors, os_error_of
 
 log = logging.getLogger("genworks")
 
-KEEP_NEWEST = 2
+Groups = dict[str, Tensors]  # tensors by what they belong to: a module, its average, a turn's optimiser
+
 STATE = "state.json"
 
 
@@ -35,11 +47,42 @@ class Checkpoint:
     path: Path
     state: dict[str, Any]
 
-    def file(self, name: str) -> Path:
-        return self.path / f"{name}.safetensors"
+    def saved(self, group: str) -> dict[str, torch.dtype]:
+        """Names and types of the tensors of a group."""
+        metadata = HuggingFaceStorageReader(str(self.path)).read_metadata().state_dict_metadata
+        return {
+            name.removeprefix(f"{group}/"): entry.properties.dtype
+            for name, entry in metadata.items()
+            if name.startswith(f"{group}/")
+        }
 
-    def tensors(self, name: str) -> Tensors:
-        return read_tensors(self.file(name))
+    def load(self, groups: Groups, *, alone: bool) -> None:
+        """Read into these tensors, in place, whatever layout they have; all processes call it, or one `alone`.
+
+        Raises StageError if the checkpoint has no such tensor or one of another shape.
+        """
+        metadata = HuggingFaceStorageReader(str(self.path)).read_metadata().state_dict_metadata
+        wanted = _flat(groups)
+        wrong = [name for name, tensor in wanted.items() if name not in metadata or metadata[name].size != tensor.shape]
+        if wrong:
+            raise StageError(
+                f"The checkpoint does not fit the networks: it has no {wrong[0]} of this shape ({len(wrong)} such tensors)",
+                where=str(self.path),
+                do="use the params and code that wrote it, or delete the work folder and train again",
+            )
+        with _quiet():
+            dcp.load(wanted, storage_reader=HuggingFaceStorageReader(str(self.path)), no_dist=alone)
+
+    def whole(self, group: str) -> Tensors:
+        """All tensors of a group, put together on this process."""
+        metadata = HuggingFaceStorageReader(str(self.path)).read_metadata().state_dict_metadata
+        tensors = {
+            name.removeprefix(f"{group}/"): torch.zeros(entry.size, dtype=entry.properties.dtype)
+            for name, entry in metadata.items()
+            if name.startswith(f"{group}/")
+        }
+        self.load({group: tensors}, alone=True)
+        return tensors
 
 
 def folder_of(root: Path, step: int) -> Path:
@@ -54,30 +97,74 @@ def saved_steps(root: Path) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
-def save(root: Path, step: int, files: dict[str, Tensors], state: dict[str, Any]) -> None:
-    """Write a checkpoint; it appears under its name only when it is whole and on disk.
+def save(root: Path, step: int, groups: Groups, state: dict[str, Any], processes: dist.ProcessGroup | None) -> None:
+    """Write a checkpoint; it appears under its name only when it is whole and on disk. Every process calls it.
 
-    Raises StageError on a full disk; the checkpoints that were there are left as they were.
+    Raises StageError on a full disk, on all of them; the checkpoints that were there are left as they were.
     """
     folder = folder_of(root, step)
     partial = temporary_sibling(folder)
+    is_first = processes is None or processes.rank() == 0
     try:
-        remove(partial)
-        partial.mkdir(parents=True)
-        _write(partial, files, state)
-        publish(partial, folder)
-        _flush(root)
-    except OSError as error:
-        remove(partial)
-        raise explain_os_error(error) from error
+        if is_first:
+            remove(partial)
+            partial.mkdir(parents=True)
+        _wait(processes)
+        with _quiet():
+            writer = HuggingFaceStorageWriter(str(partial), save_distributed=True)
+            dcp.save(_flat(groups), storage_writer=writer, process_group=processes, no_dist=processes is None)
+        digests = _digests(partial, processes)
+        if is_first:
+            _write_state(partial, digests, state)
+            publish(partial, folder)
+            _flush(root)
+        _wait(processes)
+    except (OSError, CheckpointException) as error:
+        if is_first:
+            remove(partial)
+        found = _os_error_in(error)
+        if found is None:
+            raise
+        raise explain_os_error(found) from error
 
 
-def _write(folder: Path, files: dict[str, Tensors], state: dict[str, Any]) -> None:
-    digests = {}
-    for name, tensors in files.items():
-        path = folder / f"{name}.safetensors"
-        write_tensors(path, tensors)
-        digests[path.name] = digest_file(path)
+def _flat(groups: Groups) -> Tensors:
+    return {f"{group}/{name}": tensor.detach() for group, tensors in groups.items() for name, tensor in tensors.items()}
+
+
+def _wait(processes: dist.ProcessGroup | None) -> None:
+    if processes is not None:
+        dist.barrier(group=processes)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """DCP warns that a single process is a single process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
+def _digests(folder: Path, processes: dist.ProcessGroup | None) -> dict[str, str]:
+    """Of all files; every process reads those it wrote (`shard-<rank from 1>-…`)."""
+    rank, world = (0, 1) if processes is None else (processes.rank(), processes.size())
+    own = {path.name: digest_file(path) for path in sorted(folder.glob(f"shard-{rank + 1:05d}-*"))}
+    if processes is None:
+        return own
+    everyone: list[dict[str, str]] = [{} for _ in range(world)]
+    dist.all_gather_object(everyone, own, group=processes)
+    return {name: digest for one in everyone for name, digest in one.items()}
+
+
+def _os_error_in(error: OSError | CheckpointException) -> OSError | None:
+    """The system's error behind a failed write: DCP gathers those of all processes."""
+    if isinstance(error, OSError):
+        return error
+    found = (os_error_of(one[0]) for one in error.failures.values())
+    return next((one for one in found if one is not None), None)
+
+
+def _write_state(folder: Path, digests: dict[str, str], state: dict[str, Any]) -> None:
     body = {"state": state, "files": digests}
     with (folder / STATE).open("w", encoding="utf-8") as file:
         file.write(dump_json({**body, "digest": digest_value(body)}))
@@ -97,7 +184,10 @@ def _flush(folder: Path) -> None:
 
 def read(root: Path, step: int) -> Checkpoint | None:
     """The checkpoint of this step, or None, said in the log, if any of its files is not what was written."""
-    folder = folder_of(root, step)
+    return at(folder_of(root, step))
+
+
+def at(folder: Path) -> Checkpoint | None:
     problem = _problem(folder)
     if problem:
         log.warning("Checkpoint %s is damaged (%s) and will not be used", folder, problem)
@@ -132,8 +222,8 @@ def newest(root: Path) -> Checkpoint | None:
     return None
 
 
-def prune(root: Path, keep: Iterable[int | None]) -> None:
-    """Remove all but the newest KEEP_NEWEST and those to `keep`."""
+def prune(root: Path, newest: int, keep: Iterable[int | None]) -> None:
+    """Remove all but the `newest` and those to `keep`."""
     steps = saved_steps(root)
-    for step in set(steps[:-KEEP_NEWEST]) - set(keep):
+    for step in set(steps[:-newest]) - set(keep):
         remove(folder_of(root, step))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from components.engines.base.errors import StageError
+from components.engines.training.parallel.gradients import local
 from components.engines.training.weights import module_tensors
 
 
@@ -24,7 +24,9 @@ class Ema:
         self.decay = decay
         self.live = {name: module_tensors(module) for name, module in modules.items()}
         self.shadow = {name: {k: v.clone() for k, v in tensors.items()} for name, tensors in self.live.items()}
-        pairs = [(self.shadow[name][k], v) for name, tensors in self.live.items() for k, v in tensors.items()]
+        pairs = [
+            (local(self.shadow[name][k]), local(v)) for name, tensors in self.live.items() for k, v in tensors.items()
+        ]
         self.averaged = [pair for pair in pairs if pair[0].is_floating_point()]
         self.copied = [pair for pair in pairs if not pair[0].is_floating_point()]
 
@@ -51,11 +53,3 @@ class Ema:
             kept: Tensor = live.clone()
             live.copy_(shadow)
             shadow.copy_(kept)
-
-    @torch.no_grad()
-    def load(self, name: str, tensors: dict[str, Tensor]) -> None:
-        """Take back what a checkpoint saved of one module's average."""
-        if tensors.keys() != self.shadow[name].keys():
-            raise StageError(f"The saved average of module '{name}' has other tensors than the module")
-        for key, tensor in tensors.items():
-            self.shadow[name][key].copy_(tensor)

@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from components.engines.base import errors
-from components.engines.base.errors import GenworksError, StageError
+from components.engines.base.errors import GenworksError, StageError, Stopped
 from components.engines.base.paths import read_json, remove, write_json
+from components.engines.base.probe import Probed, probe_file
 from components.engines.training.final import Fit
-from components.engines.training.loop import Observer, finished_fit, fit
+from components.engines.training.loop import fit
 from components.engines.training.params import Training, micro_batch_size
+from components.engines.training.probe import Probe, shortened
 from components.engines.training.ranks import Ranks
 from components.engines.training.relay import relayed, write_log_to
+from components.engines.training.run import Observer
+from components.engines.training.saving import finished_fit
+from components.engines.training.stopping import call_forwarding, forget_requests
 from components.engines.training.task import Task
 
 log = logging.getLogger("genworks")
@@ -39,8 +43,17 @@ def launch(make_task: MakeTask, training: Training, *, work: Path, observer_fact
     """Run `fit` on `training.num_workers` workers and return its result.
 
     `make_task` and `observer_factory` travel to the workers: functools.partial of module-level functions, with
-    picklable arguments. A worker's GenworksError is raised here as it was there.
+    picklable arguments. A worker's GenworksError is raised here as it was there. Where the stage is only probed (base/probe.py),
+    a few steps are run, and Probed is raised.
     """
+    figures = probe_file()
+    if figures is None:
+        return _launch(make_task, training, work, observer_factory)
+    _launch(make_task, shortened(training), work, partial(Probe, training, figures.resolve()))
+    raise Probed
+
+
+def _launch(make_task: MakeTask, training: Training, work: Path, observer_factory: MakeObserver | None) -> Fit:
     done = finished_fit(work, training)
     if done is not None:
         return done
@@ -53,6 +66,7 @@ def launch(make_task: MakeTask, training: Training, *, work: Path, observer_fact
     num_workers, use_gpu = resolve_workers(training)
     micro_batch_size(training, max(1, num_workers))
     _forget_failures(work)
+    forget_requests(work)
     trainer = TorchTrainer(
         _work_here if num_workers == 0 else _work_in_worker,
         train_loop_config={
@@ -102,12 +116,19 @@ def _work_here(config: dict[str, Any]) -> None:
 
 
 def _work_in_worker(config: dict[str, Any]) -> None:
-    """The fit of one Ray worker: a failure is also written down, for the driver to tell the user."""
+    """The fit of one Ray worker: a failure is also written down, for the driver to tell the user.
+
+    A worker that stopped as it was told to ends well: Ray would start one that failed again, `max_failures` times.
+    """
     work = Path(config["work"])
-    if Ranks.from_process_group().is_first:
+    ranks = Ranks.from_process_group()
+    remove(_failure_file(work, ranks))  # what an attempt before this one died of is not what this one does
+    if ranks.is_first:
         write_log_to(work / WORKER_LOG)
     try:
         _fit_and_close(config)
+    except Stopped as stopped:
+        _write_failure(work, stopped)
     except Exception as error:
         _write_failure(work, error)
         raise
@@ -130,13 +151,15 @@ def _fit_and_close(config: dict[str, Any]) -> None:
 def _fit_on_cluster(trainer: Any, work: Path) -> None:
     from ray.train import TrainingFailedError
 
-    with _cluster(), relayed(work / WORKER_LOG), _own_interrupts():
+    with _cluster(), relayed(work / WORKER_LOG):
         try:
-            trainer.fit()
+            call_forwarding(trainer.fit, work)
         except TrainingFailedError as error:
-            raise _failure_of(work, error) from error
+            raise _failure_of(work) from error
         finally:
             remove(work / "ray")
+    if _failures(work):
+        raise _failure_of(work)
 
 
 @contextmanager
@@ -160,18 +183,11 @@ def _cluster() -> Iterator[None]:
         ray.shutdown()
 
 
-@contextmanager
-def _own_interrupts() -> Iterator[None]:
-    """Ray's trainer takes over Ctrl-C and does not give it back."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, handler)
-
-
 # ------------------------------------------------------------------------------------------------------- failures
+
+
+def _failure_file(work: Path, ranks: Ranks) -> Path:
+    return work / f"failure-{ranks.rank}.json"
 
 
 def _failures(work: Path) -> list[Path]:
@@ -184,14 +200,14 @@ def _forget_failures(work: Path) -> None:
 
 
 def _write_failure(work: Path, error: Exception) -> None:
-    rank = Ranks.from_process_group().rank
+    ranks = Ranks.from_process_group()
     words = {"kind": "", "what": f"A training worker failed: {type(error).__name__}: {error}", "where": "", "do": ""}
     if isinstance(error, GenworksError):
         words = {"kind": type(error).__name__, "what": error.what, "where": error.where, "do": error.do}
-    write_json(work / f"failure-{rank}.json", {**words, "traceback": traceback.format_exc()})
+    write_json(_failure_file(work, ranks), {**words, "traceback": traceback.format_exc()})
 
 
-def _failure_of(work: Path, error: Exception) -> GenworksError:
+def _failure_of(work: Path) -> GenworksError:
     """The first failure that a worker wrote down; one of ours before others, which often only follow from it."""
     failures = [read_json(path) for path in _failures(work)]
     failures.sort(key=lambda failure: not failure["kind"])

@@ -12,26 +12,29 @@ Row = dict[str, float]
 
 @dataclass
 class Window:
-    """Sums of the figures of the steps since the last row of the curve."""
+    """Sums of the figures of the steps since the last row of the curve, and of how many steps each is."""
 
-    steps: int = 0
     sums: Row = field(default_factory=dict)
+    steps: dict[str, int] = field(default_factory=dict)
 
     def add(self, figures: Row) -> None:
-        self.steps += 1
         for name, value in figures.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
+            self.steps[name] = self.steps.get(name, 0) + 1
 
     def close(self) -> Row:
-        """Means since the last row; starts the next window."""
-        means = {name: total / self.steps for name, total in self.sums.items()}
-        self.steps, self.sums = 0, {}
-        return means
+        """Means since the last row, but of skipped steps the number; starts the next window."""
+        row = {
+            name: total if name.endswith("skipped_steps") else total / self.steps[name]
+            for name, total in self.sums.items()
+        }
+        self.sums, self.steps = {}, {}
+        return row
 
 
 @dataclass
 class State:
-    """`step` counts finished steps; `misses` counts scores since the best one."""
+    """`step` counts finished steps; `misses` counts scores since the best one; the last four are spike.py's."""
 
     step: int = 0
     curve: list[Row] = field(default_factory=list)
@@ -40,6 +43,11 @@ class State:
     best_step: int | None = None
     best_scores: Row = field(default_factory=dict)
     misses: int = 0
+    scalers: dict[str, dict[str, Any]] = field(default_factory=dict)  # by turn, as of the save; under fp16
+    losses: dict[str, list[float]] = field(default_factory=dict)  # the last ones of each turn
+    rewinds: int = 0
+    skipped_steps: int = 0  # by how many steps the data are ahead
+    best_at_anchor: int | None = None  # `best_step` as the checkpoint to go back to knows it
 
     def note_scores(self, scores: Row, training: Training) -> bool:
         """Keep the scores of this step; True if they are the best so far."""

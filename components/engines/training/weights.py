@@ -10,6 +10,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, load_model, save_file
 from torch import Tensor, nn
+from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.distributed.tensor import DTensor
 
 from components.engines.base.errors import StageError
 
@@ -18,13 +20,19 @@ Tensors = dict[str, Tensor]
 
 def module_tensors(module: nn.Module) -> Tensors:
     """Parameters and persistent buffers by name; of tied ones the first name alone, since they are one tensor."""
+    first: dict[int, str] = {}
+    parameters = module.named_parameters(remove_duplicate=False)
+    tied = {name for name, parameter in parameters if first.setdefault(id(parameter), name) != name}
     seen: set[tuple[object, ...]] = set()
     tensors = {}
     for name, tensor in module.state_dict().items():
-        place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
-        if tensor.numel() and place in seen:
+        if name in tied:
             continue
-        seen.add(place)
+        if not isinstance(tensor, DTensor):
+            place = (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), tensor.shape, tensor.stride())
+            if tensor.numel() and place in seen:
+                continue
+            seen.add(place)
         tensors[name] = tensor
     return tensors
 
@@ -36,15 +44,17 @@ def write_tensors(path: Path, tensors: Tensors) -> None:
             {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, path, {"format": "pt"}
         )
     except SafetensorError as error:
-        raise _os_error(error, path) from error
+        raise os_error_of(error, path) or error from error
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
-def _os_error(error: SafetensorError, path: Path) -> Exception:
-    """safetensors hides the system's error number in its message: give it back its meaning."""
-    number = re.search(r"os error (\d+)", str(error))
-    return OSError(int(number[1]), os.strerror(int(number[1])), str(path)) if number else error
+def os_error_of(error: BaseException, path: Path | None = None) -> OSError | None:
+    """The system's error behind a failed write, if there is one: safetensors hides its number in a message."""
+    if isinstance(error, OSError):
+        return error
+    number = re.search(r"os error (\d+)", str(error)) if isinstance(error, SafetensorError) else None
+    return OSError(int(number[1]), os.strerror(int(number[1])), str(path or "")) if number else None
 
 
 def load_module(module: nn.Module, path: Path) -> None:
@@ -60,16 +70,36 @@ def load_module(module: nn.Module, path: Path) -> None:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> Tensors:
-    """An optimiser's state as `<parameter name>:<key>`, its scalar tensors (AdamW's `step`) included."""
+    """An optimiser's state as `<parameter name>:<key>`, its scalar tensors (AdamW's `step`) included.
+
+    Of a ZeroRedundancyOptimizer the share that this process keeps.
+    """
     return {
         f"{names[id(parameter)]}:{key}": value
-        for parameter, state in optimizer.state.items()
+        for parameter, state in _kept_here(optimizer).state.items()
         for key, value in state.items()
     }
 
 
+def empty_optimizer_tensors(
+    optimizer: torch.optim.Optimizer, names: dict[int, str], saved: dict[str, torch.dtype]
+) -> Tensors:
+    """Zeros for what was `saved` of this optimiser's state, spread as its parameters are: to be loaded into."""
+    empty: Tensors = {}
+    kept = (parameter for group in _kept_here(optimizer).param_groups for parameter in group["params"])
+    of_name = {names[id(parameter)]: parameter for parameter in kept}
+    for name, dtype in saved.items():
+        parameter = of_name.get(name.rsplit(":", 1)[0])
+        if parameter is None:
+            continue
+        is_count = name.endswith(":step")
+        empty[name] = torch.zeros((), dtype=dtype) if is_count else torch.zeros_like(parameter, dtype=dtype)
+    return empty
+
+
 def load_optimizer(optimizer: torch.optim.Optimizer, names: dict[int, str], tensors: Tensors) -> None:
     """The reverse of `optimizer_tensors`; parameters that had no state yet keep none."""
+    optimizer = _kept_here(optimizer)
     by_parameter: dict[str, Tensors] = {}
     for name, tensor in tensors.items():
         parameter, key = name.rsplit(":", 1)
@@ -81,6 +111,10 @@ def load_optimizer(optimizer: torch.optim.Optimizer, names: dict[int, str], tens
         if names[id(parameter)] in by_parameter
     }
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _kept_here(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    return optimizer.optim if isinstance(optimizer, ZeroRedundancyOptimizer) else optimizer
 
 
 def parameter_names(modules: dict[str, nn.Module]) -> dict[int, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from components.engines.base.errors import StageError
+from components.engines.base.errors import StageError, Stopped
 from components.engines.base.stage import StageContext
 from components.engines.tracking.runs import Run, stage_run
 from components.engines.tracking.secrets import HIDDEN, flatten, masked
@@ -52,9 +52,10 @@ def test_a_failure_marks_the_run_and_keeps_its_own_words(project):
     with pytest.raises(ZeroDivisionError), stage_run(context(project.root), {}) as run:
         _ = 1 / 0
     assert stored(project, run).info.status == "FAILED"
-    with pytest.raises(KeyboardInterrupt), stage_run(context(project.root), {}) as run:
-        raise KeyboardInterrupt
-    assert stored(project, run).info.status == "KILLED"
+    for told in (KeyboardInterrupt(), Stopped("Training stopped after step 3")):
+        with pytest.raises(type(told)), stage_run(context(project.root), {}) as run:
+            raise told
+        assert stored(project, run).info.status == "KILLED"
 
 
 def test_a_failure_is_not_hidden_by_a_store_that_is_gone_too(project):

@@ -14,7 +14,7 @@ from toy_fits import assert_close, finish, fit_here, maker, outcome, start, trai
 
 from components.engines.base.errors import StageError, UsageError
 from components.engines.training.launch import launch
-from components.engines.training.loop import finished_fit
+from components.engines.training.saving import finished_fit
 
 HERE = str(Path(__file__).parent)
 LM, GAN = "toy_language_model", "toy_gan"

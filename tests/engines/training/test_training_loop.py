@@ -10,7 +10,7 @@ import torch
 import toy_gan
 import toy_language_model
 from safetensors.torch import load_file
-from toy_fits import assert_close, fit_here, outcome, training
+from toy_fits import assert_close, fit_here, outcome, saved, training
 
 from components.engines.base.errors import StageError, UsageError
 from components.engines.base.seeds import derive, seed_everything
@@ -226,7 +226,7 @@ def test_early_stop_and_best_weights(tmp_path, monkeypatch):
     assert fitted.scores == {"loss": 3.0}
     names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
     assert names == ["step-00000010", "step-00000024", "step-00000025"]  # the best and the newest two
-    best, last = (load_file(tmp_path / "checkpoints" / name / "model.safetensors") for name in (names[0], names[-1]))
+    best, last = (saved(tmp_path, int(name.removeprefix("step-")), "module.model") for name in (names[0], names[-1]))
     chosen = load_file(fitted.weights / "model.safetensors")
     assert all(torch.equal(chosen[name], best[name]) for name in chosen)
     assert not all(torch.equal(chosen[name], last[name]) for name in chosen)
@@ -273,7 +273,7 @@ def test_scoring_sees_the_averaged_weights_in_eval_mode_without_gradients(tmp_pa
     (mode, grad, weight), averaged = seen[0], load_file(fitted.weights / "model.safetensors")
     assert (mode, grad) == (False, False)
     assert torch.equal(weight, averaged["embed.weight"])
-    live = load_file(tmp_path / "checkpoints" / "step-00000006" / "model.safetensors")
+    live = saved(tmp_path, 6, "module.model")
     assert not torch.equal(live["embed.weight"], averaged["embed.weight"])
 
 
@@ -299,7 +299,8 @@ def test_the_observer_hears_figures_and_times_but_the_curve_holds_no_times(tmp_p
         "loss",
         "samples_per_second",
         "seconds_data",
-        "seconds_forward_backward",
+        "seconds_forward",
+        "seconds_backward",
         "seconds_optimizer",
     } < figures.keys()
     assert not [name for row in fitted.curve for name in row if "second" in name]

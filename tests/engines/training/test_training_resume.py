@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from toy_fits import finish, fit_here, outcome, start, training
 
 from components.engines.base.errors import StageError
 from components.engines.training import checkpoint
-from components.engines.training.weights import load_optimizer, optimizer_tensors, read_tensors, write_tensors
+from components.engines.training.weights import load_optimizer, optimizer_tensors, write_tensors
 
 LM, GAN = "toy_language_model", "toy_gan"
 SETTINGS = {"max_steps": 40, "accumulation_steps": 2, "ema_decay": 0.9, "score_every": 10, "checkpoint_every": 3}
@@ -76,7 +77,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(damage,
     work = tmp_path / "damaged"
     interrupted(settings, work, 6)
     folder = checkpoint.folder_of(work / "checkpoints", 6)
-    file = folder / "optimizer.lm.safetensors"
+    (file,) = folder.glob("shard-*.safetensors")
     match damage:
         case "flip":
             data = bytearray(file.read_bytes())
@@ -104,12 +105,12 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
     work = tmp_path / "full"
     interrupted(settings, work, 3)
 
-    def full(path, tensors):
-        path.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+    def full(writer, plan, planner):
+        Path(writer.path, "shard-00001-half").write_bytes(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(writer.path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "write_tensors", full)
+        patch.setattr(checkpoint.HuggingFaceStorageWriter, "write_data", full)
         with pytest.raises(StageError, match="disk is full") as error:
             fit_here(LM, settings, work)
     assert "free some space" in str(error.value)
@@ -148,7 +149,7 @@ def test_optimizer_state_survives_a_file_exactly(tmp_path):
     optimizer.step()
     write_tensors(tmp_path / "o.safetensors", optimizer_tensors(optimizer, names))
     other = torch.optim.AdamW(parameters, fused=True)
-    load_optimizer(other, names, read_tensors(tmp_path / "o.safetensors"))
+    load_optimizer(other, names, load_file(tmp_path / "o.safetensors"))
     for parameter in parameters:
         assert optimizer.state[parameter].keys() == other.state[parameter].keys() == {"step", "exp_avg", "exp_avg_sq"}
         assert all(torch.equal(value, other.state[parameter][key]) for key, value in optimizer.state[parameter].items())

@@ -46,7 +46,7 @@ def fit_here(
     return fit(maker(toy, **arguments), settings, work=work, ranks=ranks, observer=observer)
 
 
-def _interrupt(work: Path, stop_after: int, root: Path, keep: Iterable[int | None]) -> None:
+def _interrupt(work: Path, stop_after: int, root: Path, newest: int, keep: Iterable[int | None]) -> None:
     if checkpoint.saved_steps(root)[-1] == stop_after:
         raise KeyboardInterrupt
 
@@ -61,6 +61,13 @@ def start(toy: str, settings: Training, work: Path, *, processes: int = 1, **arg
 def finish(process: subprocess.Popen) -> None:
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
+
+
+def saved(work: Path, step: int, group: str) -> dict[str, torch.Tensor]:
+    """The tensors of a group in a checkpoint."""
+    found = checkpoint.read(work / "checkpoints", step)
+    assert found is not None
+    return found.whole(group)
 
 
 def outcome(fitted: Fit) -> tuple[Any, ...]:

@@ -1,0 +1,32 @@
+"""A rank that never arrives is named by those that waited for it, and nothing stays behind."""
+
+import psutil
+import pytest
+from toy_fits import start, training
+
+from components.engines.training import checkpoint, hanging
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_rank_that_hangs_is_named_and_the_run_ends(rank, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "3")  # what hangs does not hear SIGTERM; then comes SIGKILL
+    pids = tmp_path / "pids"
+    pids.mkdir()
+    settings = training(checkpoint_every=2, collective_timeout_s=4)
+    process = start("toy_faults", settings, tmp_path, processes=2, fault="hang", at=6, rank=rank, pids=str(pids))
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert (
+        f"Rank {rank} of 2 did not arrive within 4 s (collective_timeout_s); rank {1 - rank} stopped waiting" in errors
+    )
+    assert checkpoint.saved_steps(tmp_path / "checkpoints") == [2, 4]
+    left = [int(path.name.split("-")[1]) for path in pids.iterdir()]
+    assert len(left) == 2
+    assert not any(psutil.pid_exists(pid) for pid in left)
+
+
+def test_only_collectives_that_time_out_call_the_roll():
+    told = "[third_party/gloo/gloo/transport/tcp/unbound_buffer.cc:78] Timed out waiting 3000ms for recv operation"
+    assert hanging._timed_out(RuntimeError(told))
+    assert not hanging._timed_out(RuntimeError("gloo/transport/tcp/pair.cc:553] Connection closed by peer"))
+    assert not hanging._timed_out(RuntimeError("HTTP request timed out"))
