@@ -3,17 +3,16 @@
 import logging
 import os
 import signal
-import time
 from functools import partial
 from pathlib import Path
 
 import pytest
 import toy_language_model
-from test_training_resume import wait_for_checkpoint
 from toy_fits import assert_close, finish, fit_here, maker, outcome, start, training
 
 from components.engines.base.errors import StageError, UsageError
 from components.engines.training.launch import launch
+from components.engines.training.parallel.layout import Layout
 from components.engines.training.saving import finished_fit
 
 HERE = str(Path(__file__).parent)
@@ -67,22 +66,6 @@ def test_two_processes_train_what_one_trains(toy, free, tmp_path):
     assert_close(finished_fit(tmp_path / "two", settings), one)
 
 
-@pytest.mark.slow
-def test_two_processes_killed_and_resumed_equal_themselves_uninterrupted(tmp_path):
-    """BatchNorm buffers and dropout differ by rank: they too must be as they were."""
-    settings = training(max_steps=30, ema_decay=0.9, score_every=10, checkpoint_every=3)
-    finish(start(GAN, settings, tmp_path / "whole", processes=2))
-    process = start(GAN, settings, tmp_path / "killed", processes=2, pause=0.04)
-    wait_for_checkpoint(process, tmp_path / "killed")
-    time.sleep(0.3)
-    process.terminate()  # torchrun ends its workers when it is asked to end
-    process.communicate()
-    assert finished_fit(tmp_path / "killed", settings) is None
-    finish(start(GAN, settings, tmp_path / "killed", processes=2))
-    ends = [outcome(finished_fit(tmp_path / name, settings)) for name in ("whole", "killed")]
-    assert ends[0] == ends[1]
-
-
 def test_launch_without_workers_trains_in_this_process(tmp_path):
     settings = training(num_workers=0)
     heard = tmp_path / "heard.txt"
@@ -132,6 +115,14 @@ def cluster():
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": HERE}})
     yield ray
     ray.shutdown()
+
+
+@pytest.mark.slow
+def test_ray_workers_hold_a_network_in_pieces(tmp_path, cluster):
+    settings = training(num_workers=2, layout={"sharded": 2}, max_steps=8, score_every=4)
+    two = launch(maker("toy_networks", family="decoder"), settings, work=tmp_path / "two")
+    one = fit_here("toy_networks", settings.model_copy(update={"layout": Layout()}), tmp_path / "one", family="decoder")
+    assert_close(two, one)
 
 
 @pytest.mark.slow

@@ -1,15 +1,11 @@
 """Every layout trains what one process trains; what one layout saved, another resumes."""
 
-import json
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from toy_fits import fit_here, outcome, training
+from toy_fits import fit_here, outcome, run, training
 
 from components.engines.base.errors import UsageError
 from components.engines.training.parallel.layout import Layout, settle
@@ -36,20 +32,6 @@ FOUR = {
     "data × pipeline": {"data": 2, "pipeline": 2},
     "pipeline of four": {"pipeline": 4, "schedule": "gpipe"},
 }
-
-
-def run(processes, fits, folder):
-    """All fits in the same processes; `fits` are (module, arguments, settings, work)."""
-    listed = [
-        [module, arguments, settings.model_dump(mode="json"), str(work)] for module, arguments, settings, work in fits
-    ]
-    (folder / "fits.json").write_text(json.dumps(listed))
-    script = str(Path(__file__).with_name("toy_layouts.py"))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", script]
-    done = subprocess.run(
-        [*command, str(folder / "fits.json")], capture_output=True, text=True, timeout=280, check=False
-    )
-    assert done.returncode == 0, done.stderr[:6000]
 
 
 def work_of(folder, *names):

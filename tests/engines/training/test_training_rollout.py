@@ -123,21 +123,6 @@ def test_two_processes_train_a_rollout_task_as_one_does(tmp_path):
     assert_close(finished_fit(tmp_path / "two", settings), one)
 
 
-@pytest.mark.slow
-def test_two_processes_of_a_rollout_task_killed_and_resumed_equal_themselves_uninterrupted(tmp_path):
-    settings = training(**SETTINGS, checkpoint_every=3)
-    finish(start(RL, settings, tmp_path / "whole", processes=2))
-    process = start(RL, settings, tmp_path / "killed", processes=2, pause=0.04)
-    wait_for_checkpoint(process, tmp_path / "killed")
-    time.sleep(random.uniform(0, 0.5))
-    process.terminate()
-    process.communicate()
-    assert finished_fit(tmp_path / "killed", settings) is None
-    finish(start(RL, settings, tmp_path / "killed", processes=2))
-    ends = [outcome(finished_fit(tmp_path / name, settings)) for name in ("whole", "killed")]
-    assert ends[0] == ends[1]
-
-
 # ---------------------------------------------------------------------------------------------------------- repeats
 
 
