@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+STREAMING := benchmarks/peers/streaming/.venv
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt
 SYSTEM ?= translation
 
@@ -25,7 +26,7 @@ check: $(VENV)/.test  ## lint, format, types, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.bench  ## measure against bare loops and peers; prints ratios
+bench: $(VENV)/.bench $(STREAMING)/.ready  ## measure against bare loops and peers; prints ratios
 	$(BIN)/python -m benchmarks
 
 clean:  ## remove what make and the pipelines built (not the DVC cache)
@@ -45,3 +46,12 @@ $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.bench: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP) -e '.[dev,bench]' && touch $@ $(VENV)/.run $(VENV)/.test
+
+# mosaicml-streaming does not resolve with the rest: an environment of its own that borrows torch and numpy from ours.
+$(STREAMING)/.ready: | $(VENV)/.bench
+	$(BIN)/python -m venv --without-pip $(STREAMING)
+	$(BIN)/pip --disable-pip-version-check --python $(STREAMING)/bin/python install --quiet --no-deps \
+		mosaicml-streaming==0.13.0 Brotli python-snappy cramjam zstd catalogue
+	$(BIN)/python -c "import sysconfig; print(sysconfig.get_path('purelib'))" \
+		> "$$($(STREAMING)/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/genworks.pth"
+	@touch $@
