@@ -41,8 +41,8 @@ class Meter:
         self.counter = ModelFlops() if self.peak is not None and not training.layout.splits_networks else None
         self.step_flops = 0
         self.tokens: int | None = None
-        if self.peak is None and ranks.is_first:
-            name = torch.cuda.get_device_name(ranks.device) if ranks.device.type == "cuda" else "this CPU"
+        if self.peak is None and ranks.is_first and ranks.device.type == "cuda":  # on a CPU nobody waits for it
+            name = torch.cuda.get_device_name(ranks.device)
             log.info("No MFU is shown: the peak of %s is not known (training.peak_tflops: a number, or measure)", name)
 
     @contextmanager
