@@ -39,16 +39,16 @@ def evaluate(
     from components.translation import model as networks
     from components.translation.pairs import Pairs
 
-    pairs = list(Pairs(cleaned, "test"))
-    network, tokenizer = networks.load(model).eval(), networks.load_tokenizer(model, architecture)
-    outputs = _translate(params, network, tokenizer, [pair.source for pair in pairs])
-    rows = _example_scores(params, pairs, outputs)
-    figures = _figures(params, pairs, outputs, rows) | _likelihood(network, tokenizer, cleaned, params)
-    write_json(metrics, figures)
-    write_json(scores_json, _description(pairs, rows))
-    write_jsonl(scores_jsonl, rows)
-    write_jsonl(samples, _samples(params, pairs, outputs, rows))
     with stage_run(context, params.model_dump()) as run:
+        pairs = list(Pairs(cleaned, "test"))
+        network, tokenizer = networks.load(model).eval(), networks.load_tokenizer(model, architecture)
+        outputs = _translate(params, network, tokenizer, [pair.source for pair in pairs])
+        rows = _example_scores(params, pairs, outputs)
+        figures = _figures(params, pairs, outputs, rows) | _likelihood(network, tokenizer, cleaned, params)
+        write_json(metrics, figures)
+        write_json(scores_json, _description(pairs, rows))
+        write_jsonl(scores_jsonl, rows)
+        write_jsonl(samples, _samples(params, pairs, outputs, rows))
         run.log_metrics({name: value for name, value in figures.items() if isinstance(value, int | float)})
 
 
