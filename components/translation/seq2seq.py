@@ -48,7 +48,7 @@ class Seq2Seq(Task):
             "labels": torch.from_numpy(pad(targets, IGNORED)),
         }
 
-    def tokens(self, batch: dict[str, torch.Tensor]) -> int:
+    def count_tokens(self, batch: dict[str, torch.Tensor]) -> int:
         """Of both sides."""
         return int(batch["attention_mask"].sum()) + num_labels(batch)
 

@@ -49,7 +49,7 @@ def make_step(
     epoch = int(order.epoch_of(step + skipped))
     batches = [task.batch(indices, epoch) for indices in shares]
     weights = [] if rolls_out(task) else count_weights(task, batches)
-    tokens = [count for count in map(task.tokens, batches) if count is not None]
+    tokens = [count for count in map(task.count_tokens, batches) if count is not None]
     if ranks.device.type == "cuda":
         batches = [{name: tensor.pin_memory() for name, tensor in batch.items()} for batch in batches]
     return StepBatches(step, batches, weights, sum(tokens) if tokens else None)

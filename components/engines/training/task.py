@@ -78,7 +78,7 @@ class Task(ABC):
         """
         return batch
 
-    def tokens(self, batch: Batch) -> int | None:
+    def count_tokens(self, batch: Batch) -> int | None:
         """How many tokens a batch holds, padding left out, for tokens per second; None where that means nothing.
 
         Called as `Turn.weight` is: before the batch moves to the device, in the thread that made it.

@@ -39,7 +39,7 @@ class TokenCounting(toy_language_model.ToyLanguageModel):
     def sample(self, index, epoch):
         return super().sample(index, 0)
 
-    def tokens(self, batch):
+    def count_tokens(self, batch):
         return int((batch["tokens"] > 0).sum())
 
 
