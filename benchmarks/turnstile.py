@@ -40,16 +40,23 @@ class Turnstile:
                     self._pass_on(name)
             else:
                 self.waiting.append(name)
+                self.changed.notify_all()
                 self._start_when_all_wait()
             self.changed.wait_for(lambda: self.turn == name)
         torch.use_deterministic_algorithms(deterministic)
         self.begin, self.cpu_begin = time.perf_counter(), time.process_time()
+
+    def wait_for_arrival(self, name: str) -> None:
+        """Until the loop stands before its first step, or has left."""
+        with self.changed:
+            self.changed.wait_for(lambda: name in self.waiting or name not in self.names)
 
     def leave(self, name: str) -> None:
         with self.changed:
             if self.turn == name:
                 self._pass_on(name)
             self.names = [other for other in self.names if other != name]
+            self.changed.notify_all()
             self._start_when_all_wait()
 
     def _start_when_all_wait(self) -> None:
@@ -73,10 +80,11 @@ def take_turns(loops: dict[str, Loop]) -> Turnstile:
         finally:
             turnstile.leave(name)
 
-    threads = [threading.Thread(target=go, args=(name,), name=name) for name in loops]
-    for thread in threads:
+    threads = {name: threading.Thread(target=go, args=(name,), name=name) for name in loops}
+    for name, thread in threads.items():  # one sets itself up after another: some share state of the process
         thread.start()
-    for thread in threads:
+        turnstile.wait_for_arrival(name)
+    for thread in threads.values():
         thread.join()
     if errors:
         raise errors[0]
