@@ -281,7 +281,9 @@ def _explained(error: Exception, root: Path) -> GenworksError:
         raise error
     cause = error.__cause__ or error
     said = " ".join(dict.fromkeys(" ".join(str(e).split()) for e in (error, cause)))
-    return UsageError(f"DVC cannot read the project: {said}", where=str(root / "dvc.yaml"), do="correct that file")
+    said = said.replace('in "<unicode string>", ', "")
+    file = "params.yaml" if "params.yaml" in said else "dvc.yaml"
+    return UsageError(f"DVC cannot read the project: {said}", where=str(root / file), do="correct that file")
 
 
 def _producers(path: str, producers: dict[str, str]) -> list[str]:

@@ -1,5 +1,7 @@
 """`python -m flows.param_models`: every key that the stages' params models know, with its default, as JSON.
 
+`python -m flows.param_models SYSTEM…`: are the sections of these systems valid? Says what is wrong, exit code 2.
+
 params.yaml lists only what somebody cared to write down. Run as a command of its own, because it loads the rooms' modules,
 which nothing else in flows does.
 """
@@ -11,6 +13,7 @@ import json
 import subprocess
 import sys
 import typing
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,7 @@ from pydantic import BaseModel
 
 from components.engines.base.errors import UsageError
 from components.engines.base.fingerprint import module_of, stages_of
-from components.engines.base.params import Params
+from components.engines.base.params import Params, parse_section, read_yaml, section_of
 
 
 def known_keys(root: Path) -> dict[str, Any]:
@@ -35,18 +38,58 @@ def known_keys(root: Path) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def main() -> None:
+def check_params(root: Path, systems: list[str]) -> None:
+    """Raise UsageError if a section of these systems is not what its stage's model wants: before anything runs."""
+    from flows.child import python_environment
+
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.param_models", *systems],
+        cwd=root, env=python_environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode == UsageError.exit_code:
+        raise UsageError(**json.loads(done.stdout))
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:]
+        raise UsageError(f"The stages' params cannot be read: {' '.join(last)}", where=str(root / "components"))
+
+
+def main() -> int:
     sys.path.insert(0, str(Path.cwd()))
+    if sys.argv[1:]:
+        return _check(sys.argv[1:], Path.cwd())
     found: dict[str, Any] = {}
-    for name, block in stages_of(Path.cwd()).items():
+    for key, kind in _sections(Path.cwd()):
+        _collect(key, kind, found)
+    print(json.dumps(found))
+    return 0
+
+
+def _check(systems: list[str], root: Path) -> int:
+    from flows.gate import Promotion
+
+    path = root / "params.yaml"
+    document = read_yaml(path)
+    wanted = [(key, kind) for key, kind in _sections(root) if key.split(".")[0] in systems]
+    wanted += [(f"{system}.promote", Promotion) for system in systems if "promote" in (document.get(system) or {})]
+    try:
+        for key, kind in wanted:
+            parse_section(kind, section_of(document, key, path), key, path)
+    except UsageError as error:
+        print(json.dumps({"what": error.what, "where": error.where, "do": error.do}))
+        return error.exit_code
+    return 0
+
+
+def _sections(root: Path) -> Iterator[tuple[str, type[Params]]]:
+    """Each params section with the model that its stage reads it by."""
+    for name, block in stages_of(root).items():
         module = module_of(str(block["cmd"]))
         assert module is not None
         system, stage = name.split("-", 1)
         function = getattr(importlib.import_module(module), stage, None)
         for argument, kind in typing.get_type_hints(function).items() if function else ():
             if isinstance(kind, type) and issubclass(kind, Params):
-                _collect(f"{system}.{stage if argument == 'params' else argument}", kind, found)
-    print(json.dumps(found))
+                yield f"{system}.{stage if argument == 'params' else argument}", kind
 
 
 def _collect(prefix: str, kind: type[BaseModel], found: dict[str, Any]) -> None:
@@ -64,4 +107,4 @@ def _plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -22,6 +23,7 @@ from flows.child import Children, python_environment
 HOME = Path(".prefect")
 ADDRESS_FILE = HOME / "server.json"  # where `genworks up` says which server runs
 START_SECONDS = 90.0
+LEAST_BYTES = 20 * 2**20  # with less free, a server that does not start has met a full disk
 LOCAL = "127.0.0.1"
 
 
@@ -33,6 +35,10 @@ def prefect_settings(root: Path) -> dict[str, str]:
         "PREFECT_CLI_PROMPT": "false",
         "DO_NOT_TRACK": "1",
     }
+
+
+def _database(root: Path) -> Path:
+    return Path(prefect_settings(root)["PREFECT_HOME"]) / "prefect.db"
 
 
 @dataclass(frozen=True)
@@ -57,9 +63,21 @@ def prefect_api(root: Path, children: Children) -> Iterator[PrefectApi]:
     url = f"http://{LOCAL}:{port}/api"
     path = log_folder(root) / f"temporary-server-{port}.log"
     with path.open("w", encoding="utf-8") as log:
+        is_new = not _database(root).exists()
         process = start_prefect(root, children, port, log, temporary=True)
+
+        def wait() -> None:
+            try:
+                wait_until(f"{url}/health", process, "The temporary Prefect server", path)
+            except StageError:
+                children.stop(process)
+                if is_new:  # half made, it would keep every later server from starting
+                    for file in _database(root).parent.glob(f"{_database(root).name}*"):
+                        file.unlink()
+                raise
+
         try:
-            yield PrefectApi(url, lambda: wait_until(f"{url}/health", process, "The temporary Prefect server", path))
+            yield PrefectApi(url, wait)
         finally:
             children.stop(process)
     path.unlink()
@@ -107,6 +125,8 @@ def wait_until(url: str, process: subprocess.Popen[Any], what: str, log: Path) -
     deadline = time.monotonic() + START_SECONDS
     while not answers(url):
         if process.poll() is not None or time.monotonic() > deadline:
+            if shutil.disk_usage(log.parent).free < LEAST_BYTES:
+                raise StageError("The disk is full", where=str(log.parent), do="free some space and run again")
             said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:] if log.exists() else []
             reason = f"ended with code {process.returncode}" if process.poll() is not None else "does not answer"
             raise StageError(f"{what} {reason}: {' '.join(said)}", where=str(log), do="read that log")

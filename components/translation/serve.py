@@ -65,7 +65,17 @@ class Translator:
         pieces = []
         for words in (sentence.split() for sentence in found):
             pieces += [" ".join(words[i : i + self.max_words]) for i in range(0, len(words), self.max_words)]
-        return pieces
+        return [part for piece in pieces for part in self._fitting(piece)]
+
+    def _fitting(self, piece: str) -> list[str]:
+        """The piece in as many parts as the network's positions ask for, between words where there are several."""
+        positions = getattr(self.model.config, "max_position_embeddings", None)
+        if positions is None or len(piece) < 2 or len(self.tokenizer(piece)["input_ids"]) <= positions:
+            return [piece]
+        words = piece.split()
+        middle = len(words) // 2
+        parts = [" ".join(words[:middle]), " ".join(words[middle:])] if middle else halves(piece)
+        return [fitting for part in parts for fitting in self._fitting(part)]
 
     def _join(self, translated: list[Any]) -> dict[str, Any]:
         cut = [" ".join(cut_loop(one.text.split())) for one in translated]
@@ -74,3 +84,7 @@ class Translator:
             "score": min((one.score for one in translated), default=0.0),
             "cut_loops": sum(has_loop(one.text.split()) for one in translated),
         }
+
+
+def halves(word: str) -> list[str]:
+    return [word[: len(word) // 2], word[len(word) // 2 :]]

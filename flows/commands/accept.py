@@ -12,6 +12,8 @@ from flows.commands.answer import Answer
 
 
 def run(arguments: argparse.Namespace, root: Path) -> Answer:
+    if not arguments.why.strip():
+        raise UsageError("An acceptance needs a reason", do='--why "why the results cannot change"')
     graph = dag.load(root)
     name = graph.resolve(arguments.stage)
     before = graph.recorded_fingerprint(name)

@@ -8,12 +8,16 @@ from pathlib import Path
 from components.engines.base.errors import UsageError
 from flows import dag, settings
 from flows.commands.answer import Answer
+from flows.param_models import check_params
 
 
 def run(arguments: argparse.Namespace, root: Path) -> Answer:
     edits = edit_params(arguments, root)
     graph = dag.load(root)
-    plans = graph.plan(chosen(arguments, graph), arguments.until, force=arguments.force)
+    systems = chosen(arguments, graph)
+    plans = graph.plan(systems, arguments.until, force=arguments.force)
+    if any(plan.run for plan in plans):
+        check_params(root, systems)
     return Answer([plan.as_dict() for plan in plans], "\n".join([*edits, shown(plans)]))
 
 

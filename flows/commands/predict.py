@@ -50,12 +50,12 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
 
 
 def _open(name: str) -> int:
+    if Path(name).is_dir():  # which os.open would take
+        raise UsageError("This is a folder, not a file", where=name, do="name a file with one input a line")
     try:
         return os.open(name, os.O_RDONLY)
     except FileNotFoundError:
-        raise UsageError("The file does not exist", where=name) from None
-    except IsADirectoryError:
-        raise UsageError("This is a folder, not a file", where=name) from None
+        raise UsageError("The file does not exist", where=name, do="name a file with one input a line") from None
 
 
 def _explain(code: int, said: str, arguments: argparse.Namespace, root: Path) -> None:

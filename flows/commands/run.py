@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flows import dag
 from flows.commands.answer import Answer, table
 from flows.commands.plan import chosen, edit_params, shown
+from flows.param_models import check_params
 
 if TYPE_CHECKING:
     from flows.reproduce import Summary
@@ -34,6 +35,7 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
         verdicts = _verdicts(graph, systems, arguments, root)
         if verdicts is not None:
             return _nothing_to_do(plans, systems, verdicts, root)
+    check_params(root, systems)
     print(shown(plans), file=sys.stderr)
     graph.close()
     summary = _flow(arguments, systems, root)
@@ -156,7 +158,7 @@ def _send_logs() -> None:
 def _shown(summary: Summary, root: Path) -> str:
     rows = [[result.stage, result.state, f"{result.seconds:.1f} s", result.error] for result in summary.stages]
     lines = [table(rows)] if rows else []
-    for system, figures in summary.metrics.items():
+    for system, figures in summary.metrics.items() if summary.exit_code == 0 else ():
         numbers = {name: value for name, value in figures.items() if isinstance(value, int | float)}
         lines += ["", f"{system}: " + ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())]
     lines += [verdict["said"] for verdict in summary.promotions.values()]

@@ -12,6 +12,7 @@ import psutil
 import pytest
 import yaml
 
+from components.engines.base.errors import StageError
 from tests.flows.toy_project import dvc, edit, genworks, make_toy_project, quiet_environment, runs_of
 
 
@@ -78,6 +79,35 @@ def test_nothing_to_do_needs_no_server(toy):
     assert done.returncode == 0
     assert "Nothing to do" in done.stdout
     assert runs_of(toy) == []
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+def test_a_param_of_the_last_stage_is_refused_before_the_first_one_runs(toy, verb):
+    edit(toy / "params.yaml", "    power: 2\n", "    power: two\n")
+    done = genworks(toy, verb, "toy", "--json", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 2
+    assert "toy.square" in done.stderr
+    assert "power" in done.stderr
+    assert runs_of(toy) == []
+
+
+def test_a_server_that_fails_at_its_first_start_leaves_no_half_made_database(tmp_path, monkeypatch):
+    from flows import servers
+    from flows.child import Children
+
+    monkeypatch.setenv("PREFECT_HOME", str(tmp_path / "prefect"))
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    for name in ("prefect.db", "prefect.db-wal"):
+        broken = f"import pathlib, sys; pathlib.Path('{tmp_path}/prefect/{name}').write_text('half'); sys.exit(3)"
+        (tmp_path / "prefect").mkdir(exist_ok=True)
+        monkeypatch.setattr(
+            servers,
+            "start_prefect",
+            lambda *_, code=broken, **__: subprocess.Popen([sys.executable, "-c", code], start_new_session=True),
+        )
+        with servers.prefect_api(tmp_path, Children()) as api, pytest.raises(StageError, match="ended with code 3"):
+            api.wait()
+        assert not list((tmp_path / "prefect").iterdir())
 
 
 def test_only_what_changed_runs_and_the_rest_is_cached(toy, run):

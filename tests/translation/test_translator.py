@@ -67,6 +67,15 @@ def test_sentences_are_split_and_long_ones_cut_to_what_the_model_knows(translato
     assert [len(part.split()) for part in translator.sentences("the " * 12)] == [5, 5, 2]
 
 
+@pytest.mark.parametrize("text", ["the red cat " * 100, "caaat" * 100])
+def test_what_has_more_tokens_than_the_model_positions_is_cut_too(translator, text, monkeypatch):
+    monkeypatch.setattr(translator, "max_words", 1000)
+    monkeypatch.setattr(translator, "tokenizer", lambda piece: {"input_ids": list(piece.replace(" ", ""))})
+    parts = translator.sentences(text)
+    assert "".join(parts).replace(" ", "") == text.replace(" ", "")
+    assert all(len(part.replace(" ", "")) <= 64 for part in parts)
+
+
 def test_looping_output_is_cut_and_counted(translator, monkeypatch):
     looping = Generated(text="il gato " + "roso " * 20, score=-1.0, tokens=[], finished=True)
     monkeypatch.setattr("components.translation.serve.generate_text", lambda *_, **__: [looping])

@@ -64,7 +64,7 @@ class BadRecord(Exception):
 
 def explain_os_error(error: OSError) -> GenworksError:
     """Words for the operating-system failures users meet; the rest keep the system's own message."""
-    where = str(error.filename or "")
+    where = str(error.filename2 or error.filename or "")  # of a copy the second name is the one being written
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StageError(
             "The disk is full", where=where, do="free some space and run again: finished work under .work/ is kept"
