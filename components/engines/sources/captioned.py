@@ -123,16 +123,16 @@ class _ImageFolder:
         import fsspec
 
         if self.images is None and self.source.startswith(SCHEME) and not names_a_file(self.source):
-            raise UsageError("This data set holds paths of images", where=self.source, do="say in `images` where they are")
+            raise UsageError(
+                "This data set holds paths of images", where=self.source, do="say in `images` where they are"
+            )
         place = self.images or self.source
         filesystem, path = fsspec.core.url_to_fs(place)
         if self.images is not None or filesystem.isdir(path):
             return filesystem, path.rstrip("/")
-        while any(sign in path for sign in "*?[") or not filesystem.isdir(path):
-            path, slash, _ = path.rpartition("/")
-            if not slash or "*" not in path and path.count("/") <= 1:
-                break
-        return filesystem, path
+        parts = path.split("/")
+        end = next((number for number, part in enumerate(parts) if any(sign in part for sign in "*?[")), len(parts) - 1)
+        return filesystem, "/".join(parts[:end])
 
 
 def _from_tars(
@@ -160,7 +160,9 @@ def _of_sample(sample: TarSample, caption_field: str) -> CaptionedImage | Unread
     try:
         caption = _caption(sample.fields, caption_field)
     except ValueError as error:
-        return Unreadable(sample.number, "broken UTF-8" if isinstance(error, UnicodeDecodeError) else "invalid JSON", sample.key)
+        return Unreadable(
+            sample.number, "broken UTF-8" if isinstance(error, UnicodeDecodeError) else "invalid JSON", sample.key
+        )
     if not isinstance(caption, str) or has_broken_text(caption):
         return Unreadable(sample.number, "missing field", f"{sample.key}: no caption")
     return CaptionedImage(sample.fields[extension], caption, f"{sample.key}.{extension}")

@@ -92,7 +92,9 @@ def _eight_bits(image: Image.Image) -> Any:
     import numpy as np
 
     greys = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=65535.0, neginf=0.0).clip(0, 65535)
-    return (greys / 257 if image.mode.startswith("I;16") or greys.max(initial=0) > 255 else greys).round().astype(np.uint8)
+    return (
+        (greys / 257 if image.mode.startswith("I;16") or greys.max(initial=0) > 255 else greys).round().astype(np.uint8)
+    )
 
 
 def shrink(image: Image.Image, max_px: int) -> Image.Image:
@@ -102,8 +104,8 @@ def shrink(image: Image.Image, max_px: int) -> Image.Image:
     if max(image.size) <= max_px:
         return image
     factor = max_px / max(image.size)
-    size = tuple(max(round(side * factor), 1) for side in image.size)
-    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    width, height = (max(round(side * factor), 1) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=3.0)
 
 
 def encode_png(image: Image.Image) -> bytes:

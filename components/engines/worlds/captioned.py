@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -47,15 +48,13 @@ class Record:
         return {"scene": self.scene.as_dict(), "file": self.file, "caption": self.said}
 
 
-def draw_records(
-    count: int, *, px: int, seed: int, wrong_captions: float, bad_files: float
-) -> Iterator[Record]:
+def draw_records(count: int, *, px: int, seed: int, wrong_captions: float, bad_files: float) -> Iterator[Record]:
     """`count` records of scenes that training may see, `px` on a side, in an order that is a pure function of the seed.
 
     A share of `wrong_captions` (half of them another scene's, half one attribute off), a share of `bad_files`. Copies follow
     what they are copies of, sooner or later.
     """
-    recent: list[Record] = []
+    recent: deque[Record] = deque(maxlen=500)
     for number in range(count):
         rng = np.random.default_rng(derive(seed, "record", number))
         file = "fine"
@@ -67,7 +66,7 @@ def draw_records(
             continue
         record = _draw(number, "fine" if file.endswith("duplicate") else file, px, wrong_captions, rng)
         if record.file == "fine":
-            recent = [*recent[-499:], record]
+            recent.append(record)
         yield record
 
 
@@ -77,7 +76,9 @@ def draw_test_records(count: int, *, px: int, seed: int) -> Iterator[Record]:
         rng = np.random.default_rng(derive(seed, "test", number))
         pool = scenes(held_out=bool(number % 2))
         scene = pool[rng.integers(len(pool))]
-        yield Record(encode(paint(scene, px, rng)), describe(scene, int(rng.integers(99))), f"test/{number:06d}.png", scene)
+        yield Record(
+            encode(paint(scene, px, rng)), describe(scene, int(rng.integers(99))), f"test/{number:06d}.png", scene
+        )
 
 
 def _draw(number: int, file: str, px: int, wrong_captions: float, rng: np.random.Generator) -> Record:
@@ -111,22 +112,27 @@ def _copy(record: Record, file: str, number: int, rng: np.random.Generator) -> R
 
 def _as_file(picture: np.ndarray, file: str, rng: np.random.Generator) -> tuple[bytes, str]:
     """The bytes of a file in that state, and the extension it goes by."""
-    if file == "empty":
-        return b"", "png"
-    if file == "no image":
-        return b"<!DOCTYPE html><title>404 Not Found</title>", "jpg"
-    if file == "bomb":
-        return bomb(_BOMB_PX), "png"
-    if file == "tiny":
-        return encode(picture[::8, ::8]), "png"
-    if file == "huge":
-        return encode(picture.repeat(_HUGE_FACTOR, 0).repeat(_HUGE_FACTOR, 1), "JPEG"), "jpg"
-    if file == "wrong extension":
-        return encode(picture, "JPEG"), "png"
-    if file == "rotated":
-        return rotated(picture), "jpg"
-    whole = encode(picture)
-    return (whole[: len(whole) * int(rng.integers(30, 90)) // 100], "png") if file == "cut short" else (whole, "png")
+    match file:
+        case "empty":
+            made = b"", "png"
+        case "no image":
+            made = b"<!DOCTYPE html><title>404 Not Found</title>", "jpg"
+        case "bomb":
+            made = bomb(_BOMB_PX), "png"
+        case "tiny":
+            made = encode(picture[::8, ::8]), "png"
+        case "huge":
+            made = encode(picture.repeat(_HUGE_FACTOR, 0).repeat(_HUGE_FACTOR, 1), "JPEG"), "jpg"
+        case "wrong extension":
+            made = encode(picture, "JPEG"), "png"
+        case "rotated":
+            made = rotated(picture), "jpg"
+        case "cut short":
+            whole = encode(picture)
+            made = whole[: len(whole) * int(rng.integers(30, 90)) // 100], "png"
+        case _:
+            made = encode(picture), "png"
+    return made
 
 
 def encode(picture: np.ndarray, format: str = "PNG", **options: Any) -> bytes:
@@ -154,4 +160,6 @@ def bomb(px: int) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
     header = struct.pack(">IIBBBBB", px, px, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(64))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(64))) + chunk(b"IEND", b"")
+    )

@@ -75,7 +75,7 @@ def describe(scene: Scene, phrasing: int) -> str:
 
 def differing(scene: Scene, rng: np.random.Generator, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> Scene:
     """The scene with exactly one attribute, drawn from `attributes`, changed."""
-    name = attributes[rng.integers(len(attributes))]
+    name = attributes[int(rng.integers(len(attributes)))]
     others = [value for value in ATTRIBUTES[name] if value != getattr(scene, name)]
     return replace(scene, **{name: others[rng.integers(len(others))]})
 
