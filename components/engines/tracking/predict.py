@@ -2,8 +2,8 @@
 
 One line out per line in, as soon as it is made; an empty line stays empty and asks no model. A line is the model's first input
 field, or, where it has several, a JSON object of them: `{"image": "photo.jpg", "text": "a dog"}`. For a field of bytes a line
-names the file that holds them. With `--json` each line out is `{"input": …, "output": {…}}`. Like `loadcheck.py` the program imports nothing of genworks, so that the model runs on the code
-it was registered with, whatever the repository holds by now.
+names the file that holds them. With `--json` each line out is `{"input": …, "output": {…}}`. Like `loadcheck.py` the program
+imports nothing of genworks, so that the model runs on the code it was registered with, whatever the repository holds by now.
 """
 
 from __future__ import annotations
