@@ -26,8 +26,8 @@ class Clean(Params):
 
     Images are kept at `store_px` on their longer side, if they were larger. `copies` says what counts as one: the same
     `image`, or only the same image with the same caption (`pair`, for data with several captions an image). Images are alike
-    if their difference hashes differ in `max_hash_bits` of 64 at most and their thumbnails in `max_grey_levels` of 255 on
-    average.
+    if their difference hashes differ in `max_hash_bits` of 64 at most and their thumbnails of 8 x 8 pixels nowhere by
+    more than `max_levels` of 255.
     """
 
     limits: Limits = Limits()
@@ -37,7 +37,7 @@ class Clean(Params):
     max_caption_chars: Positive = 500
     copies: Literal["image", "pair"] = "image"
     max_hash_bits: Annotated[int, Field(ge=0, le=32)] = 10
-    max_grey_levels: Annotated[float, Field(ge=0)] = 12.0
+    max_levels: Count = 24
     workers: Count = 0
     max_bad_fraction: Fraction = 0.1
 
@@ -129,7 +129,7 @@ def _drop_copies(params: Clean, checked: Path, cleaned: Path) -> None:
     books = read_manifest(checked)
     assert books.funnel is not None
     funnel, per_shard = books.funnel, max(shard.samples for shard in books.shards)
-    held_out = Lookalikes(params.max_hash_bits, params.max_grey_levels)
+    held_out = Lookalikes(params.max_hash_bits, params.max_levels)
     dropped, shards = [], []
     for split in reversed(SPLITS):  # test first: its images are never the ones dropped
         copies = _Copies(params, held_out)
@@ -175,7 +175,7 @@ class _Copies:
     def add(self, one: Captioned) -> None:
         from components.engines.sources.lookalikes import Lookalikes
 
-        fresh = partial(Lookalikes, self.params.max_hash_bits, self.params.max_grey_levels)
+        fresh = partial(Lookalikes, self.params.max_hash_bits, self.params.max_levels)
         group = self._group(one)
         if group not in self.by_caption:
             self.by_caption[group] = fresh()

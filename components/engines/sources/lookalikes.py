@@ -1,8 +1,8 @@
 """Equal and nearly equal pictures: what is kept of a picture to compare it, and a search over what was kept.
 
 Two pictures look alike if their difference hashes (signs of horizontal gradients at 9 x 8 pixels, 64 bits) differ in few bits
-and their thumbnails in few grey levels. The hash alone would join different things on flat ground, where gradients are
-noise or zero; the thumbnail alone would join different things of one colour.
+and their thumbnails nowhere by many levels. The hash alone would join different things on flat ground, where gradients are
+noise or zero; the mean of a thumbnail would join small things on one ground.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Lookalikes:
     Hashes are compared with all that are there, 64 bits a picture in one array: 0.5 ms a million, and nothing is missed.
     """
 
-    def __init__(self, max_bits: int, max_levels: float) -> None:
+    def __init__(self, max_bits: int, max_levels: int) -> None:
         self.max_bits, self.max_levels = max_bits, max_levels
         self._keys: list[str] = []
         self._equal: dict[str, int] = {}
@@ -79,6 +79,6 @@ class Lookalikes:
         if not len(candidates):
             return None
         thumbnail = np.frombuffer(print_.thumbnail, np.uint8).astype(np.int16)
-        levels = np.abs(self._thumbnails[candidates].astype(np.int16) - thumbnail).mean(1)
+        levels = np.abs(self._thumbnails[candidates].astype(np.int16) - thumbnail).max(1)
         alike = candidates[levels <= self.max_levels]
         return (self._keys[alike[0]], False) if len(alike) else None

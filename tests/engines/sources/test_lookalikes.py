@@ -23,7 +23,7 @@ def resaved(image, brighter=3, quality=95):
 
 
 def entered(numbers):
-    found = Lookalikes(max_bits=10, max_levels=12)
+    found = Lookalikes(max_bits=10, max_levels=24)
     for number in numbers:
         found.add(f"{number}", Print.of(picture(number)))
     return found
@@ -48,7 +48,7 @@ def test_other_pictures_of_the_same_scene_are_not_copies():
 
 
 def test_flat_pictures_of_different_colours_are_not_alike():
-    known = Lookalikes(max_bits=10, max_levels=12)
+    known = Lookalikes(max_bits=10, max_levels=24)
     known.add("red", Print.of(Image.new("RGB", (32, 32), "red")))
     assert known.find(Print.of(Image.new("RGB", (32, 32), "blue"))) is None
     assert known.find(Print.of(Image.new("RGB", (40, 40), (250, 3, 0)))) == ("red", False)
