@@ -24,15 +24,21 @@ def pixels(image):
     return np.asarray(image.open().convert("RGB")).astype(int)
 
 
-def test_the_sample_is_cleaned_of_its_bad_files_and_keeps_its_odd_ones(tmp_path):
-    room = Room(tmp_path)
-    room.data(sample(num_train=900, bad_files=0.4), max_bad_fraction=0.5)
-    books = read_json(tmp_path / "cleaning.json")
-    kept, before = everything(tmp_path / "cleaned"), everything(tmp_path / "images")
+@pytest.fixture(scope="module")
+def dirty(tmp_path_factory):
+    """Folder of a sample world with many bad files, cleaned."""
+    root = tmp_path_factory.mktemp("dirty")
+    Room(root).data(sample(num_train=900, bad_files=0.4), max_bad_fraction=0.5)
+    return root
+
+
+def test_the_sample_is_cleaned_of_its_bad_files_and_keeps_its_odd_ones(dirty):
+    books = read_json(dirty / "cleaning.json")
+    kept, before = everything(dirty / "cleaned"), everything(dirty / "images")
     assert books["seen"] == 940 == len(before)
     assert books["seen"] == books["kept"] + sum(books["rejected"].values()) + sum(books["quarantined"].values())
     assert books["kept"] == len(kept)
-    refused = [read_jsonl(tmp_path / "cleaned" / f"{kind}.jsonl") for kind in ("rejected", "quarantined")]
+    refused = [read_jsonl(dirty / "cleaned" / f"{kind}.jsonl") for kind in ("rejected", "quarantined")]
     assert {row["key"] for rows in refused for row in rows} == before.keys() - kept.keys()
     assert all(row["reason"] for rows in refused for row in rows)
     assert books["dirt_recall"] > 0.97
@@ -42,10 +48,8 @@ def test_the_sample_is_cleaned_of_its_bad_files_and_keeps_its_odd_ones(tmp_path)
     assert all(max(pixels(one).shape) <= 64 for one in kept.values())
 
 
-def test_a_rotated_image_is_kept_upright(tmp_path):
-    room = Room(tmp_path)
-    room.data(sample(num_train=900, bad_files=0.4), max_bad_fraction=0.5)
-    turned = [one for one in everything(tmp_path / "cleaned").values() if one.told["truth"]["file"] == "rotated"]
+def test_a_rotated_image_is_kept_upright(dirty):
+    turned = [one for one in everything(dirty / "cleaned").values() if one.told["truth"]["file"] == "rotated"]
     assert len(turned) > 5
     for one in turned:
         truth = Scene(**{**one.scene, "texture": "plain"})
