@@ -64,18 +64,6 @@ def test_lines_name_images_and_texts(project):
     assert empty is None
     cosine = sum(a * b for a, b in zip(text["embedding"], image["embedding"], strict=True))
     assert pair["score"] == pytest.approx(cosine, abs=1e-5)
-    plain = genworks(project, "predict", "clip", "--text", lines[0])
-    assert float(plain.stdout) == pytest.approx(pair["score"], abs=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("line", "words"), [('{"image": "gone.png"}', "gone.png"), ('{"picture": "red.png"}', "picture")]
-)
-def test_a_line_that_cannot_be_asked_is_told(project, line, words):
-    done = genworks(project, "predict", "clip", "--text", line)
-    assert done.returncode == 1
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 def test_the_model_is_served_over_http_and_takes_bytes_not_paths(project):
@@ -100,7 +88,7 @@ def test_the_model_is_served_over_http_and_takes_bytes_not_paths(project):
     try:
         image = base64.b64encode((project / "red.png").read_bytes()).decode()
         asked = [{"image": image, "text": CAPTION}, {"image": base64.b64encode(b"red.png").decode(), "text": CAPTION}]
-        answer = ask(port, {"inputs": asked}, server)["predictions"]
+        answer = ask(port, {"dataframe_records": asked}, server)["predictions"]
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
