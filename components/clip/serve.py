@@ -47,8 +47,8 @@ class Scorer:
         """`[{"image": bytes of a file, "text": str}]` -> `[{"score": float, "embedding": [float], "problem": str}]`, in order.
 
         Either may be left out: then the other's embedding (unit length) is given in place of a score. An image that cannot be
-        decoded gets neither, and `problem` says why. Over HTTP bytes are base64 in `dataframe_records` (MLflow decodes them there,
-        but not in `inputs`); paths are never read.
+        decoded gets neither, and `problem` says why. Over HTTP bytes are base64 in `dataframe_records` (MLflow decodes them
+        there, not in `inputs`); paths are never read.
         """
         answers: list[dict[str, Any]] = [{"score": None, "embedding": None, "problem": None} for _ in inputs]
         pictures, texts = self._pictures(inputs, answers), self._texts(inputs)
