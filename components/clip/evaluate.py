@@ -96,11 +96,11 @@ def _shuffled_images(trial: Trial, texts: np.ndarray) -> tuple[np.ndarray, np.nd
 
 
 def _example_scores(trial: Trial) -> list[dict[str, Any]]:
-    """One row a pair. Its share of an AUC is how many of all mismatches score below it: the mean of that is the AUC."""
+    """One row a pair, with its share of every AUC: the mean of the shares is the AUC."""
     from components.engines.scoring.buckets import length_bucket
-    from components.engines.scoring.ranking import hits_at, placements
+    from components.engines.scoring.ranking import auc_shares, hits_at
 
-    shares = {f"auc_{kind}": placements(trial.good, bad) for kind, bad in trial.bad.items()}
+    shares = {f"auc_{kind}": auc_shares(trial.good, bad) for kind, bad in trial.bad.items()}
     first = hits_at(trial.retrieval, trial.relevant, 1)
     rows = []
     for position, pair in enumerate(trial.pairs):

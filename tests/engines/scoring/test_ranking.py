@@ -5,7 +5,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from components.engines.base.errors import StageError
-from components.engines.scoring.ranking import chance_of_hit, hits_at, placements, roc_auc
+from components.engines.scoring.bootstrap import paired_bootstrap
+from components.engines.scoring.ranking import auc_shares, chance_of_hit, hits_at, placements, roc_auc
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -31,3 +32,28 @@ def test_hits():
     assert hits_at(scores, relevant, 1).tolist() == [False, True]
     assert hits_at(scores, relevant, 2).tolist() == [True, True]
     assert chance_of_hit(relevant) == pytest.approx(1 / 3)
+
+
+def test_shares_vary_as_the_auc_does():
+    """Their bootstrap has the spread of AUCs of fresh samples; that of placements alone has much less."""
+    rng = np.random.default_rng(0)
+    fresh = [roc_auc(rng.normal(1, 0.2, 100), rng.normal(0, 1, 100)) for _ in range(2000)]
+    good, bad = rng.normal(1, 0.2, 100), rng.normal(0, 1, 100)
+    shares = auc_shares(good, bad)
+    assert shares.mean() == pytest.approx(roc_auc(good, bad))
+    assert shares.std() / 10 == pytest.approx(np.std(fresh), rel=0.25)
+    assert placements(good, bad).std() / 10 < 0.5 * np.std(fresh)
+
+
+def test_one_bad_score_too_high_is_no_certain_difference():
+    rng = np.random.default_rng(0)
+    good, bad = rng.normal(3, 0.5, 500), rng.normal(0, 0.5, 500)
+    slipped = np.r_[bad[1:], 5.0]
+    interval = paired_bootstrap(auc_shares(good, slipped), auc_shares(good, bad), "mean")
+    assert interval.difference < 0
+    assert not interval.worse
+
+
+def test_every_example_has_both_scores():
+    with pytest.raises(StageError, match="2 and 1"):
+        auc_shares([1, 2], [0])
