@@ -46,8 +46,8 @@ def check_params(root: Path, systems: list[str]) -> None:
         [sys.executable, "-m", "flows.param_models", *systems],
         cwd=root, env=python_environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if done.returncode == UsageError.exit_code:
-        raise UsageError(**json.loads(done.stdout))
+    if done.returncode == UsageError.exit_code and done.stdout:
+        raise UsageError(**json.loads(done.stdout.splitlines()[-1]))
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:]
         raise UsageError(f"The stages' params cannot be read: {' '.join(last)}", where=str(root / "components"))

@@ -12,12 +12,13 @@ from flows.param_models import check_params
 
 
 def run(arguments: argparse.Namespace, root: Path) -> Answer:
+    before = (root / "params.yaml").read_bytes()
     edits = edit_params(arguments, root)
     graph = dag.load(root)
     systems = chosen(arguments, graph)
     plans = graph.plan(systems, arguments.until, force=arguments.force)
     if any(plan.run for plan in plans):
-        check_params(root, systems)
+        refuse_bad_params(root, systems, before)
     return Answer([plan.as_dict() for plan in plans], "\n".join([*edits, shown(plans)]))
 
 
@@ -26,6 +27,15 @@ def edit_params(arguments: argparse.Namespace, root: Path) -> list[str]:
     changes = settings.profile(root, arguments.profile) if arguments.profile else []
     changes += [settings.parse_assignment(text) for text in arguments.set]
     return [f"params.yaml: {edit}" for edit in settings.apply(root, changes)] if changes else []
+
+
+def refuse_bad_params(root: Path, systems: list[str], before: bytes) -> None:
+    """Raise UsageError if a stage would refuse its params; what --set and --profile wrote is then taken back."""
+    try:
+        check_params(root, systems)
+    except UsageError:
+        (root / "params.yaml").write_bytes(before)
+        raise
 
 
 def chosen(arguments: argparse.Namespace, graph: dag.Dag) -> list[str]:

@@ -63,5 +63,8 @@ def _explain(code: int, said: str, arguments: argparse.Namespace, root: Path) ->
         from components.engines.tracking.registry import version
 
         version(root, arguments.system, arguments.alias)  # says in our words which versions there are
-    last = said.strip().splitlines()[-1:] or [f"exit code {code}"]
-    raise StageError(f"{arguments.system} could not predict: {last[0]}", do="genworks doctor")
+    last = (said.strip().splitlines() or [f"exit code {code}"])[-1]
+    ours, _, words = last.partition("Error: ")  # a GenworksError's own words, behind the name of its class
+    if ours.startswith("components.engines.base.errors."):
+        raise StageError(f"{arguments.system} could not predict: {words}")
+    raise StageError(f"{arguments.system} could not predict: {last}", do="genworks doctor")

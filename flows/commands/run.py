@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from flows import dag
 from flows.commands.answer import Answer, table
-from flows.commands.plan import chosen, edit_params, shown
-from flows.param_models import check_params
+from flows.commands.plan import chosen, edit_params, refuse_bad_params, shown
 
 if TYPE_CHECKING:
     from flows.reproduce import Summary
 
 
 def run(arguments: argparse.Namespace, root: Path) -> Answer:
+    before = (root / "params.yaml").read_bytes()
     for edit in edit_params(arguments, root):
         print(edit, file=sys.stderr)
     from flows.leftovers import mend
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
         verdicts = _verdicts(graph, systems, arguments, root)
         if verdicts is not None:
             return _nothing_to_do(plans, systems, verdicts, root)
-    check_params(root, systems)
+    refuse_bad_params(root, systems, before)
     print(shown(plans), file=sys.stderr)
     graph.close()
     summary = _flow(arguments, systems, root)

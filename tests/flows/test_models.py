@@ -94,3 +94,15 @@ def test_first_version_is_made_again_from_its_commit_though_everything_moved_on(
     assert done.returncode == 1
     assert [one["path"] for one in json.loads(done.stdout)["artefacts"] if not one["equal"]] == ["data/toy/model"]
     assert not list((promoted / ".work").glob("rebuild-*"))
+
+
+def test_what_a_model_refuses_is_told_in_its_own_words(tmp_path):
+    from argparse import Namespace
+
+    from components.engines.base.errors import StageError
+    from flows.commands.predict import _explain
+
+    said = "noise\ncomponents.engines.base.errors.UsageError: Too long. Where: 'x'. What to do: split it."
+    with pytest.raises(StageError) as error:
+        _explain(1, said, Namespace(system="toy", alias="champion"), tmp_path)
+    assert str(error.value) == "toy could not predict: Too long. Where: 'x'. What to do: split it."

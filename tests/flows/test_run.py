@@ -91,6 +91,14 @@ def test_a_param_of_the_last_stage_is_refused_before_the_first_one_runs(toy, ver
     assert runs_of(toy) == []
 
 
+@pytest.mark.parametrize("verb", ["run", "plan"])
+def test_a_refused_edit_is_taken_back(toy, verb):
+    before = (toy / "params.yaml").read_bytes()
+    done = genworks(toy, verb, "toy", "--set", "toy.square.power=two", PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 2
+    assert (toy / "params.yaml").read_bytes() == before
+
+
 def test_a_server_that_fails_at_its_first_start_leaves_no_half_made_database(tmp_path, monkeypatch):
     from flows import servers
     from flows.child import Children

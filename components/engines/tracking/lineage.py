@@ -8,6 +8,7 @@ from typing import Any
 
 from components.engines.base.paths import read_json
 from components.engines.tracking import ledger
+from components.engines.tracking.provenance import accepted_changes
 from components.engines.tracking.registry import RECORD, evidence_folder, version
 from components.engines.tracking.secrets import flatten
 
@@ -16,13 +17,15 @@ def lineage(root: Path, system: str, which: str | int = ledger.CHAMPION) -> dict
     """What a version (number, alias or `latest`) stands on, from the record it was registered with, checked for changes.
 
     `{system, version, aliases, created, run_id, digest, pipeline, git, metrics, environment, stages, upstream, evidence,
-    ledger}`: `stages` have command, params, code digest and accepted changes, latest first; `upstream`
+    ledger}`: `stages` have command, params, code digest and accepted changes (`accepted` before the version was registered,
+    `accepted_since` after it: the tree has moved on without a rerun), latest first; `upstream`
     lists artefacts with their DVC md5 in the same order, external sources with `stage` None. `ledger` are the decisions
     about this version.
     """
     found = version(root, system, which)
     with tempfile.TemporaryDirectory(prefix="genworks-lineage-") as temporary:
         record = read_json(evidence_folder(root, found, Path(temporary)) / RECORD)
+    stages = [facts | {"accepted_since": _accepted_since(root, facts)} for facts in record["stages"]]
     decisions = [line.as_dict() for line in ledger.history(root, system) if line.version == found.version]
     return {
         "system": system,
@@ -31,12 +34,14 @@ def lineage(root: Path, system: str, which: str | int = ledger.CHAMPION) -> dict
         "created": found.created,
         "run_id": found.run_id,
         "digest": found.digest,
-        **{
-            name: record[name]
-            for name in ("pipeline", "git", "metrics", "environment", "stages", "upstream", "evidence")
-        },
+        **{name: record[name] for name in ("pipeline", "git", "metrics", "environment", "upstream", "evidence")},
+        "stages": stages,
         "ledger": decisions,
     }
+
+
+def _accepted_since(root: Path, facts: dict[str, Any]) -> list[dict[str, str]]:
+    return [one for one in accepted_changes(root, facts["stage"]) if one not in facts["accepted"]]
 
 
 def format_lineage(chain: dict[str, Any]) -> str:
@@ -68,6 +73,9 @@ def _stage_lines(facts: dict[str, Any], upstream: list[dict[str, Any]]) -> list[
         lines.append(f"            params {key}: " + ", ".join(f"{name}={value}" for name, value in values.items()))
     lines += [f"            outside {key}: {digest}" for key, digest in facts["external"].items()]
     lines += [f"            accepted by {one['who']} on {one['when']}: {one['why']}" for one in facts["accepted"]]
+    lines += [
+        f"            accepted since by {one['who']} on {one['when']}: {one['why']}" for one in facts["accepted_since"]
+    ]
     return lines + [f"            → {one['path']}  {_hash(one)}" for one in upstream if one["stage"] == facts["stage"]]
 
 

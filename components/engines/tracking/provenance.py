@@ -139,9 +139,13 @@ def _fingerprint(root: Path, stage: str) -> dict[str, Any]:
 def _code(root: Path, stage: str) -> dict[str, Any]:
     """Digest of the code a stage ran, what its params point at outside the DAG, and changes accepted as harmless."""
     fingerprint = _fingerprint(root, stage)
-    accepted = [{key: line[key] for key in ("who", "when", "why")} for line in acceptances(root, stage)]
     return {
         "code": digest_value(fingerprint) if fingerprint else None,
         "external": fingerprint.get("external", {}),
-        "accepted": accepted,
+        "accepted": accepted_changes(root, stage),
     }
+
+
+def accepted_changes(root: Path, stage: str) -> list[dict[str, str]]:
+    """Who called a change of the stage's code harmless, when and why; oldest first."""
+    return [{key: line[key] for key in ("who", "when", "why")} for line in acceptances(root, stage)]

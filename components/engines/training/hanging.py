@@ -52,6 +52,12 @@ def absentees_named(training: Training, work: Path, ranks: Ranks) -> Iterator[No
         raise _hangs(work, ranks, training) from error
 
 
+def cpu_group(training: Training) -> dist.ProcessGroup:
+    """All ranks once more, over the CPU, for messages that must not mix with those of the training. Every rank calls it."""
+    limit = training.collective_timeout_s
+    return dist.new_group(backend="gloo", timeout=None if limit is None else timedelta(seconds=limit))
+
+
 def limit_waiting(training: Training, ranks: Ranks) -> None:
     """The same limit for the groups of a layout."""
     for group in ranks.mesh.get_all_groups() if ranks.mesh is not None else []:

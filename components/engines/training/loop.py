@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -76,7 +77,7 @@ def fit(
         try:
             _train(run)
         finally:
-            run.saver.wait()
+            run.saver.close()
         if ranks.is_first:
             saving.finish(run)
         ranks.barrier()
@@ -102,8 +103,7 @@ def _start(
     stopper: Stopper,
 ) -> Run:
     ranks = ranks.arranged(training.layout)
-    seed_everything(training.seed, "build")
-    task = make_task()
+    task = _build(make_task, training)
     check_task(task)
     recompute_blocks(task, training)
     compile_modules(task, training)
@@ -119,11 +119,16 @@ def _start(
         saver=Saver(work / "checkpoints", training, ranks),
         stopper=stopper,
         meter=Meter(task, training, ranks),
-        whole=Whole(make_task, ranks) if ranks.ways.kind == "pipeline" else None,
+        whole=Whole(partial(_build, make_task, training), ranks) if ranks.ways.kind == "pipeline" else None,
     )
     limit_waiting(training, ranks)
     saving.resume(run)
     return run
+
+
+def _build(make_task: Callable[[], Task], training: Training) -> Task:
+    seed_everything(training.seed, "build")
+    return make_task()
 
 
 def place(task: Task, ranks: Ranks) -> None:

@@ -13,6 +13,7 @@ from torch.distributed.checkpoint.staging import BlockingAsyncStager
 
 from components.engines.training import checkpoint
 from components.engines.training.checkpoint import Groups
+from components.engines.training.hanging import cpu_group
 from components.engines.training.params import Training
 from components.engines.training.ranks import Ranks
 
@@ -22,8 +23,7 @@ class Saver:
 
     def __init__(self, root: Path, training: Training, ranks: Ranks) -> None:
         self.root, self.training, self.device = root, training, ranks.device
-        # A group of its own, on the CPU: the thread's messages must not mix with those of the training.
-        self.processes = dist.new_group(backend="gloo") if ranks.world > 1 else None
+        self.processes = cpu_group(training) if ranks.world > 1 else None
         self.is_first = ranks.is_first
         self.thread: threading.Thread | None = None
         self.failure: BaseException | None = None
@@ -48,6 +48,14 @@ class Saver:
         if self.failure is not None:
             failure, self.failure = self.failure, None
             raise failure
+
+    def close(self) -> None:
+        """Wait, and be done. Raises as `wait` does."""
+        try:
+            self.wait()
+        finally:
+            if self.processes is not None:
+                dist.destroy_process_group(self.processes)
 
     def _copied(self, tensor: torch.Tensor) -> torch.Tensor:
         if self.device.type == "cpu":

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from torch import Tensor
 from components.engines.base.errors import Stopped
 from components.engines.base.paths import remove
 from components.engines.training.budget import Spending
+from components.engines.training.hanging import cpu_group
 from components.engines.training.params import Training
 from components.engines.training.ranks import Ranks
 
@@ -108,7 +108,7 @@ def stopping(training: Training, work: Path, ranks: Ranks) -> Iterator[Stopper]:
         raise spending.stopped("Training was not started")
     with heard(stopper.tell):
         if ranks.world > 1:
-            stopper.group = _cpu_group(training)
+            stopper.group = cpu_group(training)
         try:
             yield stopper
             stopper.settle()
@@ -122,11 +122,6 @@ def stopping(training: Training, work: Path, ranks: Ranks) -> Iterator[Stopper]:
                 spending.note(at_once=True)
             if stopper.group is not None:
                 dist.destroy_process_group(stopper.group)
-
-
-def _cpu_group(training: Training) -> dist.ProcessGroup:
-    limit = training.collective_timeout_s
-    return dist.new_group(backend="gloo", timeout=None if limit is None else timedelta(seconds=limit))
 
 
 @contextmanager

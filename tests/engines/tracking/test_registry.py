@@ -186,3 +186,8 @@ def test_lineage_goes_down_to_the_source_and_shows_accepted_changes(project):
     assert "source  raw/words.txt  md5 5043ce" in text
     assert "promote by tester: looks fine" in text
     assert "hunter2" not in json.dumps(chain)
+    with (project.root / "code_accepted.jsonl").open("a") as file:
+        file.write(json.dumps(line | {"who": "bob", "why": "a comment's worth"}) + "\n")
+    text = format_lineage(lineage(project.root, "toy"))
+    assert "accepted by ann on 2026-01-01T00:00:00Z: a rename" in text
+    assert "accepted since by bob on 2026-01-01T00:00:00Z: a comment's worth" in text
