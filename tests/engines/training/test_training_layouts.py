@@ -3,13 +3,16 @@
 import shutil
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from toy_fits import fit_here, outcome, run, training
 
 from components.engines.base.errors import UsageError
 from components.engines.training.parallel.layout import Layout, settle
 from components.engines.training.parallel.pipeline import owned_blocks
+from components.engines.training.parallel.sharded import shard_network
 from components.engines.training.saving import finished_fit
 
 NETWORKS, GAN = "toy_networks", "toy_gan"
@@ -164,6 +167,13 @@ def test_four_processes_train_what_one_trains_under_hybrids(alone, tmp_path):
 def test_a_layout_that_does_not_fit_the_workers_is_refused_with_the_numbers(layout, world, words):
     with pytest.raises(UsageError, match=words):
         settle(Layout(**layout), world)
+
+
+def test_scalars_are_refused_where_they_would_be_sharded():
+    network = nn.Linear(2, 2)
+    network.register_parameter("temperature", nn.Parameter(torch.tensor(1.0)))
+    with pytest.raises(UsageError, match=r"Linear has parameters that cannot be sharded.* scalars: temperature"):
+        shard_network(network, None, reshard_after_forward=True)
 
 
 @given(data=st.integers(1, 8), ways=st.integers(1, 8), kind=st.sampled_from(["sharded", "tensor", "pipeline"]))

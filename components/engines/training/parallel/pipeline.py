@@ -92,7 +92,7 @@ class Stage(nn.Module):
         self.sends_hidden = False
         inside = {id(parameter) for chain in chains for parameter in chain.blocks.parameters()}
         # what stands on every stage: embeddings, conditioning, heads
-        self.shared = [parameter for parameter in network.parameters() if id(parameter) not in inside]
+        self.shared = [p for p in network.parameters() if p.requires_grad and id(p) not in inside]
         begin = 0
         for chain in chains:
             self._cut(chain, begin, begin + len(chain.blocks))

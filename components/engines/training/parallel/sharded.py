@@ -8,6 +8,7 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
+from components.engines.base.errors import UsageError
 from components.engines.training.blocks import repeated_blocks
 
 
@@ -15,7 +16,16 @@ def shard_network(network: nn.Module, mesh: DeviceMesh, *, reshard_after_forward
     """Shard parameters over the mesh's last dimension (replicating over an earlier one), in place, under the same names.
 
     Each repeated block is gathered as a whole just before it runs; what is outside of blocks forms one more group.
+
+    Raises UsageError for a parameter without dimensions, of which FSDP2 can make no shards.
     """
+    scalars = [name for name, parameter in network.named_parameters() if parameter.ndim == 0]
+    if scalars:
+        raise UsageError(
+            f"{type(network).__name__} has parameters that cannot be sharded, since they are scalars: {', '.join(scalars)}",
+            where="training.layout.zero_stage",
+            do="use zero_stage 1 or data",
+        )
     for module in [*repeated_blocks(network), network]:
         fully_shard(module, mesh=mesh, reshard_after_forward=reshard_after_forward)
 
