@@ -1,4 +1,4 @@
-"""`genworks predict`: a registered model on one text, the lines of a file, or stdin as they come."""
+"""`genworks predict`: a registered model on one input, the lines of a file, or stdin as they come."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
         str(program.__file__),
         "--model",
         f"models:/{arguments.system}{separator}{arguments.alias}",
+        "--folder",  # it runs elsewhere, and lines may name files
+        str(Path.cwd()),
     ]
     environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONSTARTUP"}}
     environment |= {

@@ -33,8 +33,8 @@ SMALL = {
 }
 
 
-def copy_project(root: Path) -> Path:
-    """Copy the tracked files of the working tree, shrink the params, commit."""
+def copy_project(root: Path, small: dict | None = None) -> Path:
+    """Copy the tracked files of the working tree, shrink the params (by system; default: translation's), commit."""
     names = run(REPOSITORY, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")
     for name in filter(None, names):
         source = REPOSITORY / name
@@ -42,7 +42,7 @@ def copy_project(root: Path) -> Path:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, root / name)
     params = yaml.safe_load((root / "params.yaml").read_text())
-    merge(params["translation"], SMALL)
+    merge(params, {"translation": SMALL} if small is None else small)
     (root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     run(root, "git", "init", "-q", "-b", "main")
     run(root, "git", "config", "user.email", "test@example.org")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import IO, Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ FORMATS = {
     ".parquet": "parquet",
     ".pq": "parquet",
 }
+ARCHIVES = {".tar": "webdataset"}  # for readers of samples with files in them
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 DATASET_MARKERS = ("state.json", "dataset_dict.json")  # what `datasets` leaves in a folder written by save_to_disk
 
@@ -70,13 +72,15 @@ def reading(name: str) -> Iterator[None]:
         raise explain_os_error(error) from error
 
 
-def find_files(source: str, format: str | None) -> list[SourceFile]:
-    """The files that `source` (path, folder, glob or URL) names, sorted by path.
+def find_files(
+    source: str, format: str | None, *, formats: Mapping[str, str] = MappingProxyType(FORMATS)
+) -> list[SourceFile]:
+    """The files that `source` (path, folder, glob or URL) names, sorted by path; `formats` are those the caller reads.
 
     Raises UsageError if there is none, if the scheme has no driver here, or if a format is unknown.
     """
-    if format is not None and format not in FORMATS.values():
-        known = ", ".join(sorted(set(FORMATS.values())))
+    if format is not None and format not in formats.values():
+        known = ", ".join(sorted(set(formats.values())))
         raise UsageError(f"unknown format '{format}'", where=source, do=f"use one of: {known}")
     filesystem, path = _connect(source)
     try:
@@ -87,13 +91,13 @@ def find_files(source: str, format: str | None) -> list[SourceFile]:
         raise StageError(f"The source cannot be listed: {type(error).__name__}: {error}", where=source) from error
     folder = paths != [path]
     if folder and format is None:
-        readable = [candidate for candidate in paths if _format_of(candidate)[0] is not None]
+        readable = [candidate for candidate in paths if _format_of(candidate, formats)[0] is not None]
         if paths and not readable:
-            raise _unknown_format(source, paths)
+            raise _unknown_format(source, paths, formats)
         paths = readable
     if not paths:
         raise UsageError("The source does not exist or holds no files", where=source, do="correct `source` in params")
-    return [_describe(filesystem, candidate, base, format, source) for candidate in paths]
+    return [_describe(filesystem, candidate, base, format, source, formats) for candidate in paths]
 
 
 def is_saved_dataset(source: str) -> bool:
@@ -139,25 +143,27 @@ def _hidden(relative: str) -> bool:
     return any(part.startswith((".", "_")) for part in relative.split("/") if part)
 
 
-def _format_of(path: str) -> tuple[str | None, str | None]:
+def _format_of(path: str, formats: Mapping[str, str]) -> tuple[str | None, str | None]:
     """(format, compression) told by a path's suffixes."""
     suffixes = [suffix.lower() for suffix in PurePosixPath(path.split("?", maxsplit=1)[0]).suffixes]
     compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
     if compression:
         suffixes.pop()
-    return FORMATS.get(suffixes[-1]) if suffixes else None, compression
+    return formats.get(suffixes[-1]) if suffixes else None, compression
 
 
-def _describe(filesystem: Any, path: str, base: str, format: str | None, source: str) -> SourceFile:
-    told, compression = _format_of(path)
+def _describe(
+    filesystem: Any, path: str, base: str, format: str | None, source: str, formats: Mapping[str, str]
+) -> SourceFile:
+    told, compression = _format_of(path, formats)
     if (format or told) is None:
-        raise _unknown_format(source, [path])
+        raise _unknown_format(source, [path], formats)
     return SourceFile(filesystem, path, path[len(base) :].lstrip("/"), format or str(told), compression)
 
 
-def _unknown_format(source: str, paths: list[str]) -> UsageError:
+def _unknown_format(source: str, paths: list[str], formats: Mapping[str, str]) -> UsageError:
     suffixes = ", ".join(sorted({PurePosixPath(path).suffix or "none" for path in paths}))
-    known = ", ".join(FORMATS)
+    known = ", ".join(formats)
     return UsageError(
         f"No format is known for suffix {suffixes}", where=source, do=f"use one of {known} (.gz too), or set `format:`"
     )

@@ -1,8 +1,9 @@
 """Run a registered model on lines of text: `python -P predict.py --model models:/translation@champion < lines`.
 
-One line out per line in, as soon as it is made; an empty line stays empty and asks no model. With `--json` each line out is
-`{"input": …, "output": {…}}`. Like `loadcheck.py` the program imports nothing of genworks, so that the model runs on the code
-it was registered with, whatever the repository holds by now.
+One line out per line in, as soon as it is made; an empty line stays empty and asks no model. A line is the model's first input
+field, or, where it has several, a JSON object of them: `{"image": "photo.jpg", "text": "a dog"}`. For a field of bytes a line
+names the file that holds them. With `--json` each line out is `{"input": …, "output": {…}}`. Like `loadcheck.py` the program
+imports nothing of genworks, so that the model runs on the code it was registered with, whatever the repository holds by now.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import queue
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 NO_SUCH_MODEL = 3
@@ -45,14 +47,29 @@ def batches(lines: Iterable[str], size: int) -> Iterator[list[str]]:
             yield batch
 
 
-def answer(model: Any, texts: list[str]) -> list[dict[str, Any] | None]:
-    """The model's record for each text, None for those that are empty."""
+def answer(model: Any, texts: list[str], folder: Path) -> list[dict[str, Any] | None]:
+    """The model's record for each line, None for those that are empty; paths in them are relative to `folder`."""
     import pandas
 
-    asked = [text for text in texts if text.strip()]
-    field = model.metadata.get_input_schema().input_names()[0]
-    told = iter(model.predict(pandas.DataFrame({field: asked})) if asked else [])
+    fields = {column.name: column.type.name for column in model.metadata.get_input_schema().inputs}
+    asked = [record_of(text, fields, folder) for text in texts if text.strip()]
+    told = iter(model.predict(pandas.DataFrame(asked, columns=list(fields))) if asked else [])
     return [next(told) if text.strip() else None for text in texts]
+
+
+def record_of(text: str, fields: dict[str, str], folder: Path) -> dict[str, Any]:
+    """What a line asks, by field; `fields` gives MLflow's type of each. Raises ValueError, OSError."""
+    record: Any = None
+    if len(fields) > 1 and text.lstrip().startswith("{"):
+        record = json.loads(text)
+        unknown = sorted(record.keys() - fields.keys())
+        if unknown:
+            raise ValueError(f"the model has no field {', '.join(unknown)} (it has {', '.join(fields)})")
+    record = {next(iter(fields)): text} if record is None else record
+    return {
+        name: (folder / value).read_bytes() if fields[name] == "binary" and isinstance(value, str) else value
+        for name, value in record.items()
+    }
 
 
 def main() -> int:
@@ -60,6 +77,7 @@ def main() -> int:
     parser.add_argument("--model", required=True, metavar="URI")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--folder", type=Path, default=Path(), help="what paths in the lines are relative to")
     options = parser.parse_args()
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")  # libraries print; only answers may reach the caller's pipe
     os.dup2(2, 1)
@@ -73,7 +91,12 @@ def main() -> int:
         return NO_SUCH_MODEL
     sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
     for texts in batches(sys.stdin, options.batch_size):
-        for text, record in zip(texts, answer(model, texts), strict=True):
+        try:
+            records = answer(model, texts, options.folder)
+        except (ValueError, OSError) as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        for text, record in zip(texts, records, strict=True):
             if options.json:
                 output.write(json.dumps({"input": text, "output": record}, ensure_ascii=False, default=str) + "\n")
             else:
@@ -83,8 +106,11 @@ def main() -> int:
 
 
 def _shown(record: dict[str, Any] | None) -> str:
-    """The record's first text, on one line."""
-    found = next((value for value in (record or {}).values() if isinstance(value, str)), "")
+    """The record's first text, on one line; of one without text, its first value."""
+    values = [value for value in (record or {}).values() if value is not None]
+    found = next((value for value in values if isinstance(value, str)), None)
+    if found is None:
+        return json.dumps(values[0], default=str) if values else ""
     return " ".join(found.splitlines())
 
 

@@ -1,0 +1,76 @@
+"""Pictures and texts -> unit vectors in the common space: what training, evaluation and serving share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from components.clip import model as networks
+
+Batch = dict[str, Tensor]
+
+
+class Embedder:
+    """A CLIPModel with its tokenizer and image processor."""
+
+    def __init__(self, network: Any, tokenizer: Any, processor: Any, max_tokens: int) -> None:
+        self.network, self.tokenizer, self.processor = network, tokenizer, processor
+        self.max_tokens = min(max_tokens, network.config.text_config.max_position_embeddings)
+
+    @classmethod
+    def load(cls, folder: Path, max_tokens: int) -> Embedder:
+        tokenizer = networks.load_tokenizer(folder)
+        network = networks.load(folder, tokenizer).eval()
+        return cls(network, tokenizer, networks.load_processor(folder), max_tokens)
+
+    def save(self, folder: Path) -> None:
+        """A folder that transformers' CLIPModel and CLIPProcessor load (safetensors)."""
+        self.network.save_pretrained(folder, safe_serialization=True)
+        self.tokenizer.save_pretrained(folder)
+        self.processor.save_pretrained(folder)
+
+    def pixels(self, pictures: Sequence[Any]) -> Tensor:
+        """RGB pictures of any size -> [batch, 3, px, px]."""
+        return self.processor(images=list(pictures), return_tensors="pt")["pixel_values"]
+
+    def tokens(self, texts: Sequence[str]) -> Batch:
+        """`input_ids`, `attention_mask` [batch, longest]; a text that is too long is cut and keeps its end token."""
+        encoded = self.tokenizer(
+            list(texts), padding=True, truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        )
+        return {"input_ids": encoded["input_ids"], "attention_mask": encoded["attention_mask"]}
+
+    def image_vectors(self, pixel_values: Tensor) -> Tensor:
+        """[batch, embedding_dim], of length 1."""
+        return functional.normalize(self.network.get_image_features(pixel_values=pixel_values).pooler_output, dim=-1)
+
+    def text_vectors(self, tokens: Batch) -> Tensor:
+        """[batch, embedding_dim], of length 1."""
+        features = self.network.get_text_features(
+            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"]
+        )
+        return functional.normalize(features.pooler_output, dim=-1)
+
+    @torch.inference_mode()
+    def embed_images(self, pictures: Sequence[Any], batch_size: int = 64) -> Tensor:
+        """[pictures, embedding_dim] on the CPU."""
+        pieces = [pictures[start : start + batch_size] for start in range(0, len(pictures), batch_size)]
+        return torch.cat([self.image_vectors(self.pixels(piece).to(self.device)).float().cpu() for piece in pieces])
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
+        """[texts, embedding_dim] on the CPU."""
+        pieces = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
+        return torch.cat([self.text_vectors(self._on_device(self.tokens(piece))).float().cpu() for piece in pieces])
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
+    def _on_device(self, batch: Batch) -> Batch:
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}

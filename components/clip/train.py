@@ -1,0 +1,92 @@
+"""Contrastive training of the two encoders."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import model_validator
+
+from components.clip.architecture import Architecture
+from components.engines.base import stage
+from components.engines.base.params import Params
+from components.engines.base.stage import StageContext
+from components.engines.training.params import Training
+
+
+class Train(Params):
+    """Contrastive training: `training.batch_size` is also how many captions compete for an image, over all workers."""
+
+    training: Training
+
+    @model_validator(mode="after")
+    def _batch_stays_whole(self) -> Self:
+        if self.training.accumulation_steps > 1:
+            raise ValueError(
+                "accumulation_steps must be 1: captions of other micro-batches could not compete. Use more workers, or "
+                "training.gradient_checkpointing to save memory"
+            )
+        layout = self.training.layout
+        if layout.tensor > 1 or layout.pipeline > 1 or (layout.sharded > 1 and layout.zero_stage > 1):
+            raise ValueError(
+                "layout may be data, or sharded with zero_stage 1: tensor and pipeline ranks see the same pairs, and FSDP2 "
+                "cannot shard CLIP's temperature, which is a scalar"
+            )
+        return self
+
+
+def train(
+    params: Train,
+    architecture: Architecture,
+    context: StageContext,
+    cleaned: Path,
+    tokenizer: Path,
+    model: Path,
+    train_curve: Path,
+) -> None:
+    """Write the model's folder (weights, tokenizer, image processor) and its loss curve (CSV)."""
+    from components.engines.tracking.runs import stage_run
+    from components.engines.training.curve import write_curve
+    from components.engines.training.launch import launch
+    from components.engines.training.weights import load_module
+
+    make_task = partial(contrastive, params, architecture, cleaned, tokenizer)
+    with stage_run(context, params.training.model_dump()) as run:
+        fit = launch(make_task, params.training, work=context.work, observer_factory=run.observer)
+        run.log_metrics(fit.scores)
+    embedder = start(architecture, tokenizer, params.training.seed)
+    load_module(embedder.network, fit.weights / "model.safetensors")
+    embedder.save(model)
+    write_curve(train_curve, fit.curve)
+
+
+def contrastive(params: Train, architecture: Architecture, cleaned: Path, tokenizer: Path) -> Any:
+    """Build the task (also inside a Ray worker, so from plain arguments)."""
+    from components.clip.captions import CaptionedImages
+    from components.clip.contrastive import Contrastive
+
+    embedder = start(architecture, tokenizer, params.training.seed)
+    return Contrastive(embedder, CaptionedImages(cleaned, "train"), CaptionedImages(cleaned, "valid"))
+
+
+def start(architecture: Architecture, tokenizer: Path, seed: int) -> Any:
+    """Both encoders, random from `seed` or as `init_from` has them."""
+    from components.clip import model as networks
+    from components.clip.embedding import Embedder
+    from components.engines.base.seeds import seed_everything
+
+    text = networks.load_tokenizer(tokenizer)
+    seed_everything(seed, "network")
+    if architecture.init_from:
+        network, processor = (
+            networks.load(architecture.init_from, text),
+            networks.load_processor(architecture.init_from),
+        )
+    else:
+        network, processor = networks.build(architecture, text), networks.build_processor(architecture)
+    return Embedder(network, text, processor, architecture.max_tokens)
+
+
+if __name__ == "__main__":
+    stage.main(train)

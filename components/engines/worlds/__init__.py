@@ -1,0 +1,1 @@
+"""Sample worlds that several systems share: generated data whose truth is known."""

@@ -1,0 +1,37 @@
+"""What a line asks of a model, and how an answer is shown."""
+
+import pytest
+
+from components.engines.tracking.predict import _shown, record_of
+
+BOTH = {"image": "binary", "text": "string"}
+
+
+def test_a_bare_line_is_the_first_field(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"bytes")
+    assert record_of("{not json", {"text": "string"}, tmp_path) == {"text": "{not json"}
+    assert record_of('{"text": 1}', {"text": "string"}, tmp_path) == {"text": '{"text": 1}'}
+    assert record_of("a.png", BOTH, tmp_path) == {"image": b"bytes"}
+
+
+def test_a_model_with_several_fields_takes_objects_and_reads_files_for_bytes(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"bytes")
+    assert record_of('{"image": "a.png", "text": "a.png"}', BOTH, tmp_path) == {"image": b"bytes", "text": "a.png"}
+    assert record_of('{"text": "x", "image": null}', BOTH, tmp_path) == {"text": "x", "image": None}
+    assert record_of(f'{{"image": "{tmp_path}/a.png"}}', BOTH, tmp_path / "elsewhere") == {"image": b"bytes"}
+
+
+def test_what_cannot_be_asked_says_why(tmp_path):
+    with pytest.raises(ValueError, match=r"no field picture \(it has image, text\)"):
+        record_of('{"picture": "a.png"}', BOTH, tmp_path)
+    with pytest.raises(OSError, match=r"gone\.png"):
+        record_of('{"image": "gone.png"}', BOTH, tmp_path)
+    with pytest.raises(ValueError, match="Expecting"):
+        record_of("{oops", BOTH, tmp_path)
+
+
+def test_an_answer_without_text_shows_its_first_value():
+    assert _shown({"score": 0.5, "embedding": None}) == "0.5"
+    assert _shown({"score": None, "embedding": [1.0, 2.0]}) == "[1.0, 2.0]"
+    assert _shown({"score": None, "problem": "not an\nimage"}) == "not an image"
+    assert _shown({}) == _shown(None) == ""
