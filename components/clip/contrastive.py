@@ -10,8 +10,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn import functional
 
-from components.clip.captions import Captioned, CaptionedImages
-from components.clip.embedding import Batch, Embedder
+from components.engines.captioned.dataset import Captioned, CaptionedImages
+from components.engines.scoring.embedder import Batch, Embedder
 from components.engines.training.task import Task, Turn
 
 MAX_LOG_SCALE = math.log(100)  # of the learnt inverse temperature (Radford et al. 2021, § 2.5)

@@ -15,7 +15,7 @@ from components.engines.base.seeds import derive
 from components.engines.base.stage import StageContext
 
 if TYPE_CHECKING:
-    from components.clip.captions import Captioned
+    from components.engines.captioned.dataset import Captioned
 
 
 class Evaluate(Params):
@@ -37,8 +37,8 @@ def evaluate(
     samples: Path,
 ) -> None:
     """Tell right captions from mismatched ones on the test split, retrieve, and find labelled noise in the validation split."""
-    from components.clip.captions import CaptionedImages
-    from components.clip.embedding import Embedder
+    from components.engines.captioned.dataset import CaptionedImages
+    from components.engines.scoring.embedder import Embedder
     from components.engines.tracking.runs import stage_run
 
     pairs = list(CaptionedImages(cleaned, "test"))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from components.clip.captions import Captioned
 from components.engines.base.errors import StageError
 from components.engines.base.seeds import derive
+from components.engines.captioned.dataset import Captioned
 
 
 def meaning(one: Captioned) -> object:

@@ -7,9 +7,9 @@ import zlib
 from pathlib import Path
 from typing import Any, ClassVar
 
-from components.clip.embedding import Embedder
 from components.engines.base.errors import BadRecord, UsageError
 from components.engines.base.paths import read_json
+from components.engines.scoring.embedder import Embedder
 from components.engines.sources.images import Limits, decode_image
 
 SETTINGS = "serving.json"  # beside the weights: limits of this version

@@ -29,7 +29,7 @@ def tokenizer(params: Tokenizer, architecture: Architecture, cleaned: Path, chec
     if not read_json(checked)["success"]:
         raise StageError("The data checks failed, so nothing trains on these images", where=str(checked))
     if architecture.init_from:
-        from components.clip.model import load_tokenizer
+        from components.engines.scoring.embedder import load_tokenizer
 
         load_tokenizer(architecture.init_from).save_pretrained(tokenizer)
         return
@@ -37,7 +37,7 @@ def tokenizer(params: Tokenizer, architecture: Architecture, cleaned: Path, chec
     from tokenizers import decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
-    from components.clip.captions import CaptionedImages
+    from components.engines.captioned.dataset import CaptionedImages
 
     fast = Fast(models.BPE(unk_token=None))
     fast.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])

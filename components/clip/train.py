@@ -10,14 +10,19 @@ from pydantic import model_validator
 
 from components.clip.architecture import Architecture
 from components.engines.base import stage
+from components.engines.base.errors import UsageError
 from components.engines.base.params import Params
 from components.engines.base.stage import StageContext
 from components.engines.training.params import Training
 
 
 class Train(Params):
-    """Contrastive training: `training.batch_size` is also how many captions compete for an image, over all workers."""
+    """Contrastive training: `training.batch_size` is also how many captions compete for an image, over all workers.
 
+    Not `enabled`, the checkpoint of `architecture.init_from` is used as it is.
+    """
+
+    enabled: bool = True
     training: Training
 
     @model_validator(mode="after")
@@ -51,6 +56,16 @@ def train(
     from components.engines.training.launch import launch
     from components.engines.training.weights import load_module
 
+    if not params.enabled:
+        if architecture.init_from is None:
+            raise UsageError(
+                "Nothing to use: clip.train.enabled is false and clip.architecture.init_from is null",
+                where="params.yaml",
+                do="name a checkpoint there, or train",
+            )
+        start(architecture, tokenizer, params.training.seed).save(model)
+        write_curve(train_curve, [])
+        return
     make_task = partial(contrastive, params, architecture, cleaned, tokenizer)
     with stage_run(context, params.training.model_dump()) as run:
         fit = launch(make_task, params.training, work=context.work, observer_factory=run.observer)
@@ -63,8 +78,8 @@ def train(
 
 def contrastive(params: Train, architecture: Architecture, cleaned: Path, tokenizer: Path) -> Any:
     """Build the task (also inside a Ray worker, so from plain arguments)."""
-    from components.clip.captions import CaptionedImages
     from components.clip.contrastive import Contrastive
+    from components.engines.captioned.dataset import CaptionedImages
 
     embedder = start(architecture, tokenizer, params.training.seed)
     return Contrastive(embedder, CaptionedImages(cleaned, "train"), CaptionedImages(cleaned, "valid"))
@@ -73,15 +88,15 @@ def contrastive(params: Train, architecture: Architecture, cleaned: Path, tokeni
 def start(architecture: Architecture, tokenizer: Path, seed: int) -> Any:
     """Both encoders, random from `seed` or as `init_from` has them."""
     from components.clip import model as networks
-    from components.clip.embedding import Embedder
     from components.engines.base.seeds import seed_everything
+    from components.engines.scoring.embedder import Embedder, load_clip, load_processor, load_tokenizer
 
-    text = networks.load_tokenizer(tokenizer)
+    text = load_tokenizer(tokenizer)
     seed_everything(seed, "network")
     if architecture.init_from:
         network, processor = (
-            networks.load(architecture.init_from, text),
-            networks.load_processor(architecture.init_from),
+            load_clip(architecture.init_from, text),
+            load_processor(architecture.init_from),
         )
     else:
         network, processor = networks.build(architecture, text), networks.build_processor(architecture)

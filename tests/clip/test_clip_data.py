@@ -7,10 +7,11 @@ import pandas
 import pytest
 from PIL import Image
 
-from components.clip.captions import SPLITS, CaptionedImages
-from components.clip.ingest import Fields, Ingest
+from components.clip.ingest import Ingest
 from components.engines.base.errors import StageError
 from components.engines.base.paths import digest_path, read_json, read_jsonl
+from components.engines.captioned.dataset import SPLITS, CaptionedImages
+from components.engines.captioned.ingest import Fields
 from components.engines.worlds.captioned import bomb, rotated
 from components.engines.worlds.scenes import Scene, paint
 from tests.clip.clip_room import Room, sample

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from components.clip.captions import CaptionedImages
 from components.clip.evaluate import Trial, _example_scores, _figures
 from components.clip.mismatches import any_other, meaning, one_attribute
 from components.engines.base.errors import StageError
 from components.engines.base.paths import read_json, read_jsonl
+from components.engines.captioned.dataset import CaptionedImages
 from components.engines.worlds.scenes import ATTRIBUTES, PHRASINGS, describe, scenes
 from tests.clip.clip_room import Room
 

@@ -11,11 +11,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from components.clip import model as networks
-from components.clip.captions import CaptionedImages
-from components.clip.embedding import Embedder
 from components.clip.train import Train, start
 from components.engines.base.errors import UsageError
+from components.engines.captioned.dataset import CaptionedImages
+from components.engines.scoring.embedder import Embedder, load_clip, load_processor, load_tokenizer
 from components.engines.training.loop import fit
 from components.engines.training.params import Training
 from components.engines.training.ranks import Ranks
@@ -71,7 +70,7 @@ def test_openais_checkpoints_pool_rightly_by_the_legacy_way(tmp_path, embedder):
     config = embedder.network.config.to_dict()
     config["text_config"] |= {"eos_token_id": 2, "vocab_size": len(text)}
     CLIPModel(type(embedder.network.config).from_dict(config)).save_pretrained(tmp_path)
-    networks.load(tmp_path, text)
+    load_clip(tmp_path, text)
 
 
 def test_a_text_that_is_too_long_is_cut_and_keeps_its_end(embedder):
@@ -152,7 +151,7 @@ def test_a_checkpoint_saved_by_transformers_goes_through_the_stages(tmp_path):
 
     first = Room(tmp_path / "first")
     first.data(sample())
-    text = networks.load_tokenizer(tmp_path / "first/tokenizer")
+    text = load_tokenizer(tmp_path / "first/tokenizer")
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     words = {"vocab_size": len(text), "eos_token_id": 3, "pad_token_id": 0, "max_position_embeddings": 40}
     config = CLIPConfig(
@@ -171,7 +170,7 @@ def test_a_checkpoint_saved_by_transformers_goes_through_the_stages(tmp_path):
     assert after.config.vision_config.image_size == 24
     moved = [not a.equal(b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
     assert any(moved)
-    assert networks.load_processor(tmp_path / "second/model").image_mean == (0.5, 0.5, 0.5)
+    assert load_processor(tmp_path / "second/model").image_mean == (0.5, 0.5, 0.5)
 
     nowhere = SMALL.model_copy(update={"init_from": str(tmp_path / "nothing")})
     with pytest.raises(UsageError, match=r"Cannot load a tokenizer.*nothing"):

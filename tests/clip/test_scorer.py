@@ -2,11 +2,11 @@
 
 import pytest
 
-from components.clip.captions import CaptionedImages
 from components.clip.serve import SETTINGS, Scorer, flat_png
 from components.clip.train import start
 from components.engines.base.errors import UsageError
 from components.engines.base.paths import write_json
+from components.engines.captioned.dataset import CaptionedImages
 from components.engines.sources.images import Limits, decode_image
 from components.engines.worlds.captioned import bomb
 from tests.clip.clip_room import SMALL

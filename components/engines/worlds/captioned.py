@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from components.engines.base.seeds import derive
-from components.engines.worlds.scenes import Scene, describe, differing, paint, scenes
+from components.engines.worlds.scenes import ATTRIBUTES, Scene, describe, differing, paint, scenes
 
 # What is wrong with a file, in equal shares. The first ones must be caught, of the others the picture can be had.
 BAD_FILES = ("cut short", "no image", "empty", "bomb", "tiny", "duplicate", "near duplicate")
@@ -48,7 +48,15 @@ class Record:
         return {"scene": self.scene.as_dict(), "file": self.file, "caption": self.said}
 
 
-def draw_records(count: int, *, px: int, seed: int, wrong_captions: float, bad_files: float) -> Iterator[Record]:
+def draw_records(
+    count: int,
+    *,
+    px: int,
+    seed: int,
+    wrong_captions: float,
+    bad_files: float,
+    textures: tuple[str, ...] = ATTRIBUTES["texture"],
+) -> Iterator[Record]:
     """`count` records of scenes that training may see, `px` on a side, in an order that is a pure function of the seed.
 
     A share of `wrong_captions` (half of them another scene's, half one attribute off), a share of `bad_files`. Copies follow
@@ -64,25 +72,29 @@ def draw_records(count: int, *, px: int, seed: int, wrong_captions: float, bad_f
         if file.endswith("duplicate") and recent:
             yield _copy(recent[rng.integers(len(recent))], file, number, rng)
             continue
-        record = _draw(number, "fine" if file.endswith("duplicate") else file, px, wrong_captions, rng)
+        pool = scenes(held_out=False, textures=textures)
+        record = _draw(number, "fine" if file.endswith("duplicate") else file, px, pool, wrong_captions, rng)
         if record.file == "fine":
             recent.append(record)
         yield record
 
 
-def draw_test_records(count: int, *, px: int, seed: int) -> Iterator[Record]:
+def draw_test_records(
+    count: int, *, px: int, seed: int, textures: tuple[str, ...] = ATTRIBUTES["texture"]
+) -> Iterator[Record]:
     """Clean, rightly captioned records: every other one a scene that training never sees."""
     for number in range(count):
         rng = np.random.default_rng(derive(seed, "test", number))
-        pool = scenes(held_out=bool(number % 2))
+        pool = scenes(held_out=bool(number % 2), textures=textures)
         scene = pool[rng.integers(len(pool))]
         yield Record(
             encode(paint(scene, px, rng)), describe(scene, int(rng.integers(99))), f"test/{number:06d}.png", scene
         )
 
 
-def _draw(number: int, file: str, px: int, wrong_captions: float, rng: np.random.Generator) -> Record:
-    pool = scenes(held_out=False)
+def _draw(
+    number: int, file: str, px: int, pool: tuple[Scene, ...], wrong_captions: float, rng: np.random.Generator
+) -> Record:
     scene = pool[rng.integers(len(pool))]
     told, said = scene, "right"
     if rng.random() < wrong_captions:

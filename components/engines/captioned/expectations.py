@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from components.engines.checks import expect
 
 if TYPE_CHECKING:
-    from components.clip.validate import Validate
+    from components.engines.captioned.validate import ImageBounds
 
 
-def expectations(params: Validate) -> list[Any]:
+def expectations(params: ImageBounds) -> list[Any]:
     """Expectations over a table with columns split, key, caption, caption_words, width, height, pixels."""
     return [
         expect.columns_are("split", "caption", "width", "height"),

@@ -1,4 +1,4 @@
-"""Captioned images on disk, before and after cleaning: what the stages of this room exchange."""
+"""Captioned images on disk, before and after cleaning: what the stages of a room exchange."""
 
 from __future__ import annotations
 
