@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from pathlib import Path
 from typing import Any, ClassVar
 
 from components.engines.base.errors import BadRecord, UsageError
 from components.engines.base.paths import read_json
 from components.engines.scoring.embedder import Embedder
-from components.engines.sources.images import Limits, decode_image
+from components.engines.sources.images import Limits, decode_image, flat_png
 
 SETTINGS = "serving.json"  # beside the weights: limits of this version
-
-
-def flat_png(px: int, colour: tuple[int, int, int]) -> bytes:
-    """A PNG of one colour, made without an image library: importing this module must cost nothing."""
-
-    def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-    rows = (b"\0" + bytes(colour) * px) * px
-    header = struct.pack(">IIBBBBB", px, px, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
 class Scorer:

@@ -89,15 +89,13 @@ def start(architecture: Architecture, tokenizer: Path, seed: int) -> Any:
     """Both encoders, random from `seed` or as `init_from` has them."""
     from components.clip import model as networks
     from components.engines.base.seeds import seed_everything
-    from components.engines.scoring.embedder import Embedder, load_clip, load_processor, load_tokenizer
+    from components.engines.nn.checkpoints import load_tokenizer
+    from components.engines.scoring.embedder import Embedder, load_clip, load_clip_processor
 
     text = load_tokenizer(tokenizer)
     seed_everything(seed, "network")
     if architecture.init_from:
-        network, processor = (
-            load_clip(architecture.init_from, text),
-            load_processor(architecture.init_from),
-        )
+        network, processor = load_clip(architecture.init_from, text), load_clip_processor(architecture.init_from)
     else:
         network, processor = networks.build(architecture, text), networks.build_processor(architecture)
     return Embedder(network, text, processor, architecture.max_tokens)

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 from components.clip.train import Train, start
 from components.engines.base.errors import UsageError
 from components.engines.captioned.dataset import CaptionedImages
-from components.engines.scoring.embedder import Embedder, load_clip, load_processor, load_tokenizer
+from components.engines.nn.checkpoints import load_tokenizer
+from components.engines.scoring.embedder import Embedder, load_clip, load_clip_processor
 from components.engines.training.loop import fit
 from components.engines.training.params import Training
 from components.engines.training.ranks import Ranks
@@ -170,7 +171,7 @@ def test_a_checkpoint_saved_by_transformers_goes_through_the_stages(tmp_path):
     assert after.config.vision_config.image_size == 24
     moved = [not a.equal(b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
     assert any(moved)
-    assert load_processor(tmp_path / "second/model").image_mean == (0.5, 0.5, 0.5)
+    assert load_clip_processor(tmp_path / "second/model").image_mean == (0.5, 0.5, 0.5)
 
     nowhere = SMALL.model_copy(update={"init_from": str(tmp_path / "nothing")})
     with pytest.raises(UsageError, match=r"Cannot load a tokenizer.*nothing"):

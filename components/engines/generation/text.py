@@ -1,4 +1,4 @@
-"""Text from encoder–decoder and decoder-only models: in batches with the order kept, or streamed piece by piece."""
+"""Text from encoder–decoder and decoder-only models, or about pictures: in batches with the order kept, or streamed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from components.engines.base.seeds import derive
 from components.engines.generation.decoding import Decoding, neutral, to_generation_config
 from components.engines.generation.sampling import sampling_processors
 
+FEATURES = "encoder_hidden_states"  # transformers' name of what a decoder attends to
+
 
 @dataclass(frozen=True)
 class Generated:
@@ -29,12 +31,16 @@ class Generated:
 
 @dataclass(frozen=True)
 class _Job:
-    """One row to generate: where its output goes, its input ids, its limit and the seed of its draws."""
+    """One row to generate: where its output goes, its input ids, its limit and the seed of its draws.
+
+    `features` is what a decoder-only model attends to besides, [tokens, width].
+    """
 
     position: int
     ids: list[int]
     limit: int
     seed: int
+    features: Any = None
 
 
 def generate_text(
@@ -57,17 +63,53 @@ def generate_text(
     `scored=False` leaves out the scores (NaN) and the parallel pass that computes them, up to a third of greedy's time.
     Raises UsageError for an input longer than the model's positions.
     """
+    jobs = _jobs(model, tokenizer, texts, decoding, seed)
+    return _generate(model, tokenizer, jobs, decoding, batch_size, device, scored)
+
+
+def generate_about(
+    decoder: Any,
+    tokenizer: Any,
+    features: Any,
+    decoding: Decoding,
+    *,
+    seeds: Sequence[int],
+    batch_size: int = 32,
+    device: str = "cpu",
+    scored: bool = True,
+) -> list[Generated]:
+    """Outputs of a text decoder for each of `features` [inputs, tokens, width], which it attends to (an encoded picture, say).
+
+    `decoder` is a decoder-only model that takes `encoder_hidden_states`; its generation config names the start and end tokens.
+    Order, copies and scores are as with `generate_text`; samples are functions of model, features and the input's own seed.
+    """
+    start = decoder.generation_config.bos_token_id
+    if start is None:
+        raise UsageError("The decoder knows no start token", where="its generation config: bos_token_id")
+    rows = decoding.num_return_sequences if decoding.strategy == "sample" else 1
+    limit = min(decoding.limit(features.shape[1]), decoder.config.max_position_embeddings - 1)
+    jobs = [
+        _Job(index * decoding.num_return_sequences + row, [start], limit, derive(seed, "sample", row), one)
+        for index, (one, seed) in enumerate(zip(features, seeds, strict=True))
+        for row in range(rows)
+    ]
+    return _generate(decoder, tokenizer, jobs, decoding, batch_size, device, scored)
+
+
+def _generate(
+    model: Any, tokenizer: Any, jobs: list[_Job], decoding: Decoding, batch_size: int, device: str, scored: bool
+) -> list[Generated]:
+    """Outputs by position, from rows that may be given in any order."""
     import torch
 
     model.eval().to(device)
-    copies = decoding.num_return_sequences
-    found: list[Generated | None] = [None] * (len(texts) * copies)
+    rows_per_job = decoding.num_return_sequences if decoding.strategy == "beam" else 1
+    found: list[Generated | None] = [None] * (len(jobs) * rows_per_job)
     with torch.inference_mode():
-        for jobs in _batches(_jobs(model, tokenizer, texts, decoding, seed), batch_size):
-            outputs = _run(model, tokenizer, jobs, decoding, device, scored)
-            per_job = len(outputs) // len(jobs)
+        for batch in _batches(jobs, batch_size):
+            outputs = _run(model, tokenizer, batch, decoding, device, scored)
             for index, output in enumerate(outputs):
-                found[jobs[index // per_job].position + index % per_job] = output
+                found[batch[index // rows_per_job].position + index % rows_per_job] = output
     return [output for output in found if output is not None]
 
 
@@ -169,6 +211,8 @@ def _arguments(model: Any, tokenizer: Any, jobs: list[_Job], decoding: Decoding,
         "attention_mask": torch.tensor(mask, device=device),
         "generation_config": config,
     }
+    if jobs[0].features is not None:
+        arguments[FEATURES] = torch.stack([job.features for job in jobs]).to(device)
     if decoding.strategy == "sample":
         arguments["logits_processor"] = sampling_processors(decoding, [job.seed for job in jobs])
     return arguments
@@ -208,7 +252,9 @@ def _scores(model: Any, arguments: dict[str, Any], sequences: Any, start: int, l
     else:
         whole = torch.cat([mask, torch.ones_like(targets)], 1)
         places = (whole.cumsum(1) - 1).clamp(min=0)  # padding on the left takes no position
-        logits = model(input_ids=sequences, attention_mask=whole, position_ids=places).logits[:, start - 1 : -1]
+        about = {name: arguments[name].repeat_interleave(times, 0) for name in arguments if name == FEATURES}
+        logits = model(input_ids=sequences, attention_mask=whole, position_ids=places, **about).logits
+        logits = logits[:, start - 1 : -1]
     logits = logits.float()  # (rows, new tokens, vocabulary)
     chosen = logits.gather(2, targets.unsqueeze(2)).squeeze(2) - logits.logsumexp(-1)  # (rows, new tokens)
     counted = (

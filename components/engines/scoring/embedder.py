@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.engines.base.errors import UsageError
+from components.engines.nn.checkpoints import load_network, load_processor, load_tokenizer
 
 Batch = dict[str, Tensor]
 
@@ -30,7 +31,7 @@ class Embedder:
         """From a hub id or a folder with a CLIPModel, its tokenizer and its image processor. Raises UsageError."""
         tokenizer = load_tokenizer(folder)
         network = load_clip(folder, tokenizer).eval()
-        return cls(network, tokenizer, load_processor(folder), max_tokens)
+        return cls(network, tokenizer, load_clip_processor(folder), max_tokens)
 
     def save(self, folder: Path) -> None:
         """A folder that transformers' CLIPModel and CLIPProcessor load (safetensors)."""
@@ -84,15 +85,7 @@ def load_clip(folder: str | Path, tokenizer: Any) -> Any:
     """A CLIPModel from a hub id or folder; safetensors only, no code from the checkpoint."""
     from transformers import CLIPModel
 
-    try:
-        network = CLIPModel.from_pretrained(str(folder), use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"Cannot load a CLIP model: {_first_line(error)}",
-            where=str(folder),
-            do="give a hub id or a folder with config.json and model.safetensors of a CLIPModel",
-        ) from None
-    return pooling_at_the_end(network, tokenizer, str(folder))
+    return pooling_at_the_end(load_network(CLIPModel, folder, "a CLIP model"), tokenizer, str(folder))
 
 
 def pooling_at_the_end(network: Any, tokenizer: Any, where: str) -> Any:
@@ -109,30 +102,8 @@ def pooling_at_the_end(network: Any, tokenizer: Any, where: str) -> Any:
     return network
 
 
-def load_tokenizer(folder: str | Path) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(str(folder))
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"Cannot load a tokenizer: {_first_line(error)}", where=str(folder), do="give a folder with a tokenizer"
-        ) from None
-
-
-def load_processor(folder: str | Path) -> Any:
-    """The image processor of a checkpoint, on Pillow whatever is installed: equal pixels on every machine."""
+def load_clip_processor(folder: str | Path) -> Any:
+    """The image processor of a CLIP checkpoint, on Pillow whatever is installed: equal pixels on every machine."""
     from transformers import CLIPImageProcessorPil
 
-    try:
-        return CLIPImageProcessorPil.from_pretrained(str(folder))
-    except (OSError, ValueError) as error:
-        raise UsageError(
-            f"Cannot load an image processor: {_first_line(error)}",
-            where=str(folder),
-            do="give a folder with preprocessor_config.json",
-        ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+    return load_processor(CLIPImageProcessorPil, folder)

@@ -1,0 +1,22 @@
+"""The tokenizer: byte-level BPE trained on the captions, or the one of the checkpoint that training starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from components.image_captioning.architecture import Architecture
+from components.engines.base import stage
+from components.engines.captioned.tokenizer import CaptionTokenizer, write_tokenizer
+
+
+class Tokenizer(CaptionTokenizer):
+    """How large the vocabulary of captions is."""
+
+
+def tokenizer(params: Tokenizer, architecture: Architecture, cleaned: Path, checked: Path, tokenizer: Path) -> None:
+    """Write a tokenizer folder that transformers' AutoTokenizer loads. Sequences stand between a start and an end token."""
+    write_tokenizer(params, architecture.init_from, cleaned, checked, tokenizer)
+
+
+if __name__ == "__main__":
+    stage.main(tokenizer)
