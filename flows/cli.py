@@ -140,11 +140,16 @@ def _add_models(verb: Any) -> None:
     _add_model(lineage)
     reproduce = verb("reproduce", "rebuild a model version from its commit and compare hashes", "rebuild")
     _add_model(reproduce)
-    predict = verb("predict", "run a system's champion on lines of text")
+    predict = verb("predict", "run a system's champion on texts or files")
     predict.add_argument("system", metavar="SYSTEM")
-    source = predict.add_mutually_exclusive_group()
-    source.add_argument("--text", metavar="TEXT", help="one input (default: lines of stdin)")
-    source.add_argument("--file", metavar="PATH", help="inputs, one a line")
+    predict.add_argument(
+        "inputs", nargs="*", metavar="INPUT", help="each a text, a file or JSON (default: lines of stdin)"
+    )
+    predict.add_argument("--text", "--prompt", metavar="TEXT", help="one input")
+    predict.add_argument("--file", metavar="PATH", help="inputs, one a line")
+    predict.add_argument(
+        "--out", metavar="PATH", help="where the picture or other file that answers goes (several: numbered)"
+    )
     predict.add_argument(
         "--alias", default="champion", metavar="ALIAS", help="champion (default), previous or a number"
     )

@@ -2,8 +2,9 @@
 
     python -m flows.report SYSTEM
 
-Nothing here knows a room. It shows what is there: `metrics.json` and other metrics files, `*_curve.csv`, `samples.jsonl`,
-the funnels in the manifests under `data/<system>/`, `checked.json`, `verdict.json`, and the lineage in dvc.lock.
+Nothing here knows a room. It shows what is there: `metrics.json` and other metrics files, `*_curve.csv`, `samples.jsonl` and
+other `*_samples.jsonl`, `pictures.json` and `charts.json` (see flows/illustrations.py), the funnels in the manifests under
+`data/<system>/`, `checked.json`, `verdict.json`, and the lineage in dvc.lock.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 from components.engines.base.errors import GenworksError, UsageError
 from components.engines.base.params import read_yaml
 from components.engines.base.paths import atomic_write, project_root, read_json, read_jsonl
+from flows import illustrations
 
 TEMPLATES = Path(__file__).parent / "templates"
 KINDS = {"bad": "Worst", "good": "Best", "random": "Arbitrary"}
@@ -35,7 +37,9 @@ def build_report(system: str, root: Path) -> Path:
         funnels=_funnels(root / "data" / system, _stage_order(root, system)),
         others=_other_metrics(folder),
         curves=_curves(folder),
-        samples=_samples(folder / "samples.jsonl"),
+        samples=_samples(folder),
+        pictures=illustrations.pictures(folder),
+        charts=illustrations.charts(folder),
         checks=_optional(folder / "checked.json"),
         lineage=_lineage(root, system),
     )
@@ -112,7 +116,7 @@ def _funnels(data: Path, order: list[str]) -> list[dict[str, Any]]:
 
 def _other_metrics(folder: Path) -> list[dict[str, Any]]:
     """Metrics files of other stages than evaluate (cleaning, …)."""
-    known = {"metrics.json", "scores.json", "checked.json", "verdict.json"}
+    known = {"metrics.json", "scores.json", "checked.json", "verdict.json", *illustrations.FILES}
     paths = [path for path in sorted(folder.glob("*.json")) if path.name not in known]
     return [{"title": path.stem, "figures": _flat(read_json(path))} for path in paths]
 
@@ -139,10 +143,26 @@ def _curves(folder: Path) -> list[dict[str, Any]]:
     return charts
 
 
-def _samples(path: Path) -> list[dict[str, Any]]:
-    rows = read_jsonl(path) if path.is_file() else []
+def _samples(folder: Path) -> list[dict[str, Any]]:
+    """Tables of `samples.jsonl`, then of every other `*_samples.jsonl`, by the kind of their rows."""
+    files = sorted(folder.glob("*samples.jsonl"), key=lambda path: (path.name != "samples.jsonl", path.name))
+    return [group for path in files for group in _tables(path, path.stem.removesuffix("samples").rstrip("_"))]
+
+
+def _tables(path: Path, subject: str) -> list[dict[str, Any]]:
+    """A row's `pictures` maps columns to files beside `path`; they come before its `fields`."""
+    rows = read_jsonl(path)
+    for row in rows:
+        row["pictures"] = {
+            column: illustrations.embedded(path.parent, file) for column, file in row.get("pictures", {}).items()
+        }
     return [
-        {"title": title, "rows": found, "columns": list(found[0]["fields"])}
+        {
+            "title": f"{subject}: {title.lower()}" if subject else title,
+            "rows": found,
+            "shown": list(found[0]["pictures"]),
+            "columns": list(found[0]["fields"]),
+        }
         for kind, title in KINDS.items()
         if (found := [row for row in rows if row["kind"] == kind])
     ]

@@ -1,4 +1,4 @@
-"""`genworks predict`: a registered model on one input, the lines of a file, or stdin as they come."""
+"""`genworks predict`: a registered model on what is named on the command line, the lines of a file, or stdin as they come."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from flows.commands.answer import Answer
 
 
 def run(arguments: argparse.Namespace, root: Path) -> Answer:
+    if sum([bool(arguments.inputs), arguments.text is not None, arguments.file is not None]) > 1:
+        raise UsageError("Inputs come from one place", do="give INPUT …, --text (--prompt) or --file, not two of them")
     store = store_of(root)
     if store.registry.startswith("sqlite:///") and not Path(store.registry.removeprefix("sqlite:///")).exists():
         raise UsageError(f"No model '{arguments.system}' is registered", do=f"genworks run {arguments.system}")
@@ -29,6 +31,8 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
         "--folder",  # it runs elsewhere, and lines may name files
         str(Path.cwd()),
     ]
+    if arguments.out is not None:
+        command += ["--out", str(Path.cwd() / arguments.out)]
     environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONSTARTUP"}}
     environment |= {
         "MLFLOW_TRACKING_URI": store.tracking,
@@ -37,10 +41,10 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as complaints:
-        if arguments.text is not None:
-            given.write(f"{' '.join(arguments.text.splitlines())}\n".encode())
-            given.seek(0)
-        source = given if arguments.text is not None else _open(arguments.file) if arguments.file else None
+        lines = arguments.inputs or ([] if arguments.text is None else [arguments.text])
+        given.write("".join(f"{' '.join(line.splitlines())}\n" for line in lines).encode())
+        given.seek(0)
+        source = given if lines else _open(arguments.file) if arguments.file else None
         words = [*command, *(["--json"] if arguments.json else [])]
         code = subprocess.run(
             words, stdin=source, stderr=complaints, env=environment, cwd=tempfile.gettempdir(), check=False

@@ -194,6 +194,12 @@ def test_a_detached_run_with_wrong_arguments_is_refused(toy, arguments, said):
     assert said in done.stderr
 
 
+def test_paths_that_share_their_name_are_told_apart_by_their_folder(tmp_path):
+    deps = ["data/clip/model", "data/image_captioning/model", "data/x/cleaned"]
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"x-y": {"cmd": "", "deps": deps}}}))
+    assert set(block_of(tmp_path, "x-y").inputs) == {"clip_model", "image_captioning_model", "cleaned"}
+
+
 def test_paths_that_share_a_stem_are_told_apart_by_their_suffix(tmp_path):
     outs = ["reports/x/scores.json", "reports/x/scores.jsonl", {"reports/x/other.csv": {"cache": False}}]
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"x-y": {"cmd": "true", "outs": outs}}}))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from components.engines.base.errors import UsageError
+from components.engines.base.errors import StageError, UsageError
 from flows.report import build_report
 
 METRICS = {"bleu": 97.25, "bleu_copy_source": 0.1, "slices": {"length": {"1-5": {"count": 3, "bleu": 90.0}}}}
@@ -78,4 +78,36 @@ def test_what_is_missing_is_said(root):
     assert "No samples" in page
     (root / "reports/toy/metrics.json").unlink()
     with pytest.raises(UsageError, match="nothing to report"):
+        build_report("toy", root)
+
+
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de0000000c4944415408d763f8cfc000000301010018dd8db0"
+    "0000000049454e44ae426082"
+)
+
+
+def test_pictures_and_charts_that_stages_left_are_part_of_the_page(root):
+    reports = root / "reports/toy"
+    (reports / "gallery").mkdir()
+    (reports / "gallery/a.png").write_bytes(PIXEL)
+    picture = {"title": "Samples at guidance 3", "note": "prompt below", "file": "gallery/a.png"}
+    (reports / "pictures.json").write_text(json.dumps([picture]))
+    roc = {"title": "Filter ROC", "kind": "lines", "xlabel": "false positives", "series": {"clip": [[0, 0], [1, 1]]}}
+    yields = {"title": "Yield", "kind": "bars", "xlabel": "images", "values": {"kept": 7}}
+    (reports / "charts.json").write_text(json.dumps([roc, yields]))
+    row = {"id": "7", "kind": "random", "fields": {"before": "x"}, "pictures": {"image": "gallery/a.png"}, "score": 1.0}
+    (reports / "recaption_samples.jsonl").write_text(json.dumps(row) + "\n")
+    page = build_report("toy", root).read_text()
+    assert page.count("data:image/png;base64,") == 2
+    for shown in ("Samples at guidance 3", "Filter ROC", "Yield", "recaption: arbitrary", "<th>image</th>"):
+        assert shown in page
+    assert page.count("<svg") == 5
+
+
+def test_a_picture_outside_of_the_report_is_refused(root):
+    (root / "secret.png").write_bytes(PIXEL)
+    picture = {"title": "x", "note": "", "file": "../../secret.png"}
+    (root / "reports/toy/pictures.json").write_text(json.dumps([picture]))
+    with pytest.raises(StageError, match=r"not there: \.\./\.\./secret\.png"):
         build_report("toy", root)

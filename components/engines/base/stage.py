@@ -6,7 +6,8 @@ and calls the function by keyword:
 - an argument annotated with a `Params` model gets that section: `params` the stage's own (`<system>.<stage>`), any other
   name a section shared by several stages (`<system>.<name>`);
 - an argument annotated `Path` gets the dependency or output of that name: the last path part without suffix (`metrics`), or
-  with it where two paths of the stage share the rest (`scores_json`, `scores_jsonl`);
+  with it where two paths of the stage share the rest (`scores_json`, `scores_jsonl`), or behind its folder where they share
+  all of it (`clip_model`, `image_captioning_model`);
 - `context: StageContext` gets who is running: system, stage, key, work folder.
 
 Outputs are temporary siblings that appear under their names when the function returns. Everything else a stage needs to
@@ -96,7 +97,12 @@ def _named(stage: str, paths: list[str]) -> dict[str, Path]:
     named: dict[str, Path] = {}
     stems = [Path(path).name.split(".")[0] for path in paths]
     for path, stem in zip(map(Path, paths), stems, strict=True):
+        alike = [
+            other for other, its in zip(paths, stems, strict=True) if its == stem and Path(other).name == path.name
+        ]
         name = stem if stems.count(stem) == 1 else path.name.replace(".", "_")
+        if len(alike) > 1:
+            name = f"{path.parent.name}_{name}"
         if name in named:
             raise UsageError(f"Stage '{stage}' has two paths called '{name}'", where="dvc.yaml", do="rename one")
         named[name] = path

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("components", "flows")
+_PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n").decode()[:10]
 
 
 def encode(value: Any) -> Any:
@@ -52,7 +53,13 @@ def decode(value: Any) -> Any:
 
 
 def difference(expected: Any, actual: Any, tolerance: float = 1e-3, where: str = "output") -> str | None:
-    """What differs between two encoded values, None if nothing does. Floats may differ by `tolerance`, relative or absolute."""
+    """What differs between two encoded values, None if nothing does.
+
+    Floats may differ by `tolerance`, relative or absolute; pictures by one level of 255 on average (other processors round
+    otherwise).
+    """
+    if _is_picture(expected) and _is_picture(actual):
+        return _picture_difference(expected, actual, where)
     if _is_number(expected) and _is_number(actual):
         both_nan = math.isnan(expected) and math.isnan(actual)
         if both_nan or math.isclose(expected, actual, rel_tol=tolerance, abs_tol=tolerance):
@@ -67,6 +74,25 @@ def difference(expected: Any, actual: Any, tolerance: float = 1e-3, where: str =
     elif expected == actual and isinstance(expected, bool) == isinstance(actual, bool):
         return None
     return f"{where} is {_short(actual)}, expected {_short(expected)}"
+
+
+def _is_picture(value: Any) -> bool:
+    return isinstance(value, dict) and str(value.get("__bytes__", "")).startswith(_PNG)
+
+
+def _picture_difference(expected: dict[str, str], actual: dict[str, str], where: str) -> str | None:
+    import io
+
+    import numpy
+    from PIL import Image
+
+    one, other = (
+        numpy.asarray(Image.open(io.BytesIO(decode(value)), formats=("PNG",)), float) for value in (expected, actual)
+    )
+    if one.shape != other.shape:
+        return f"{where} is a picture of shape {other.shape}, expected {one.shape}"
+    levels = float(abs(one - other).mean())
+    return None if levels <= 1 else f"{where} is a picture {levels:.1f} levels of 255 away from the expected one"
 
 
 def _is_number(value: Any) -> bool:

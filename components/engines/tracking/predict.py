@@ -2,13 +2,15 @@
 
 One line out per line in, as soon as it is made; an empty line stays empty and asks no model. A line is the model's first input
 field, or, where it has several, a JSON object of them: `{"image": "photo.jpg", "text": "a dog"}`. For a field of bytes a line
-names the file that holds them. With `--json` each line out is `{"input": …, "output": {…}}`. Like `loadcheck.py` the program
+names the file that holds them. With `--json` each line out is `{"input": …, "output": {…}}`. Bytes in an answer (a picture) go
+to the file `--out` names, of several answers to numbered ones beside it. Like `loadcheck.py` the program
 imports nothing of genworks, so that the model runs on the code it was registered with, whatever the repository holds by now.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import queue
@@ -78,6 +80,7 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--folder", type=Path, default=Path(), help="what paths in the lines are relative to")
+    parser.add_argument("--out", type=Path, help="file for the bytes of an answer")
     options = parser.parse_args()
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")  # libraries print; only answers may reach the caller's pipe
     os.dup2(2, 1)
@@ -90,28 +93,61 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return NO_SUCH_MODEL
     sys.stdin.reconfigure(encoding="utf-8", errors="replace")  # type: ignore[union-attr]
+    number, unwritten = 0, 0
     for texts in batches(sys.stdin, options.batch_size):
         try:
             records = answer(model, texts, options.folder)
+            for text, record in zip(texts, records, strict=True):
+                number += 1
+                if options.out is not None and record is not None:
+                    path = numbered(options.out, number)
+                    record = written(record, path)
+                    unwritten += record is None or str(path) not in record.values()
+                if options.json:
+                    told = {"input": text, "output": record}
+                    output.write(json.dumps(told, ensure_ascii=False, default=_as_json) + "\n")
+                else:
+                    output.write(_shown(record) + "\n")
         except (ValueError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 1
-        for text, record in zip(texts, records, strict=True):
-            if options.json:
-                output.write(json.dumps({"input": text, "output": record}, ensure_ascii=False, default=str) + "\n")
-            else:
-                output.write(_shown(record) + "\n")
         output.flush()
+    if unwritten:
+        print(f"error: {unwritten} of {number} answers hold no file for --out", file=sys.stderr)
+        return 1
     return 0
+
+
+def numbered(path: Path, number: int) -> Path:
+    """`picture.png`, `picture-2.png`, …"""
+    return path if number == 1 else path.with_stem(f"{path.stem}-{number}")
+
+
+def written(record: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The record with its first bytes in a file, and the file's name in their place."""
+    for name, value in record.items():
+        if isinstance(value, bytes):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(value)
+            return {**record, name: str(path)}
+    return record
+
+
+def _as_json(value: Any) -> str:
+    return base64.b64encode(value).decode("ascii") if isinstance(value, bytes) else str(value)
 
 
 def _shown(record: dict[str, Any] | None) -> str:
     """The record's first text, on one line; of one without text, its first value."""
     values = [value for value in (record or {}).values() if value is not None]
     found = next((value for value in values if isinstance(value, str)), None)
-    if found is None:
-        return json.dumps(values[0], default=str) if values else ""
-    return " ".join(found.splitlines())
+    if found is None and values:
+        found = (
+            f"{len(values[0])} bytes (--out FILE)"
+            if isinstance(values[0], bytes)
+            else json.dumps(values[0], default=str)
+        )
+    return " ".join((found or "").splitlines())
 
 
 if __name__ == "__main__":

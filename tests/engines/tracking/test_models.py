@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import subprocess
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from components.engines.base.errors import UsageError
 from components.engines.tracking import loadcheck
@@ -246,3 +248,14 @@ def test_golden_values_survive_json():
 )
 def test_differences_are_found_and_float_noise_is_not(expected, actual, differs):
     assert (loadcheck.difference(expected, actual) is not None) is differs
+
+
+@pytest.mark.parametrize(("levels", "differs"), [(0, False), (1, False), (3, True)])
+def test_pictures_may_differ_by_rounding_only(levels, differs):
+    def picture(level):
+        buffer = io.BytesIO()
+        Image.new("RGB", (4, 4), (level, level, level)).save(buffer, "PNG")
+        return loadcheck.encode([{"image": buffer.getvalue()}])
+
+    assert (loadcheck.difference(picture(100), picture(100 + levels)) is not None) is differs
+    assert loadcheck.difference(picture(100), loadcheck.encode([{"image": b"no picture"}])) is not None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.engines.tracking.predict import _shown, record_of
+from components.engines.tracking.predict import _shown, numbered, record_of, written
 
 BOTH = {"image": "binary", "text": "string"}
 
@@ -35,3 +35,15 @@ def test_an_answer_without_text_shows_its_first_value():
     assert _shown({"score": None, "embedding": [1.0, 2.0]}) == "[1.0, 2.0]"
     assert _shown({"score": None, "problem": "not an\nimage"}) == "not an image"
     assert _shown({}) == _shown(None) == ""
+
+
+def test_bytes_of_an_answer_go_to_a_file(tmp_path):
+    path = tmp_path / "new/picture.png"
+    assert written({"image": b"png", "prompt": "a dog"}, path) == {"image": str(path), "prompt": "a dog"}
+    assert path.read_bytes() == b"png"
+    assert written({"image": None, "refused": "violence"}, path) == {"image": None, "refused": "violence"}
+    assert [numbered(path, n).name for n in (1, 2, 3)] == ["picture.png", "picture-2.png", "picture-3.png"]
+
+
+def test_an_answer_of_bytes_alone_says_how_to_keep_it():
+    assert _shown({"image": b"1234"}) == "4 bytes (--out FILE)"
