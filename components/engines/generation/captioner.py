@@ -104,7 +104,9 @@ def load_captioner(folder: str | Path) -> Any:
         told = PreTrainedConfig.get_config_dict(str(folder))[0].get("model_type")
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"Cannot load a captioner: {first_line(error)}", where=str(folder), do="give a hub id or a checkpoint's folder"
+            f"Cannot load a captioner: {first_line(error)}",
+            where=str(folder),
+            do="give a hub id or a checkpoint's folder",
         ) from None
     if told not in kinds:
         raise UsageError(

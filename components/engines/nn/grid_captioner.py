@@ -11,7 +11,14 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BlipTextConfig, BlipTextLMHeadModel, PreTrainedConfig, PreTrainedModel, ResNetConfig, ResNetModel
+from transformers import (
+    BlipTextConfig,
+    BlipTextLMHeadModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ResNetConfig,
+    ResNetModel,
+)
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
 STEM_STRIDE = 4  # of ResNet's first convolution and pooling together; every stage but the first halves once more
