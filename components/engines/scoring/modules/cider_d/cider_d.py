@@ -38,12 +38,8 @@ class CiderD(evaluate.Metric):
         if tokenize not in TOKENIZERS:
             raise UsageError(f"tokenize '{tokenize}' is none of {', '.join(TOKENIZERS)}")
         split = _ptb if tokenize == "ptb" else str.split
-        counted = [[_ngrams(split(text), max_order) for text in choices] for choices in alternatives(references)]
-        documents = (
-            counted
-            if corpus is None
-            else [[_ngrams(split(text), max_order) for text in choices] for choices in alternatives(corpus)]
-        )
+        counted = _counted(references, split, max_order)
+        documents = counted if corpus is None else _counted(corpus, split, max_order)
         if len(documents) < 2:
             raise StageError(
                 "CIDEr-D weighs words by the images they are said of, and one image gives every word the weight 0",
@@ -56,6 +52,11 @@ class CiderD(evaluate.Metric):
             / len(choices)
             for text, choices in zip(predictions, counted, strict=True)
         ]
+
+
+def _counted(references, split, max_order):
+    """n-grams of every reference of every image."""
+    return [[_ngrams(split(text), max_order) for text in choices] for choices in alternatives(references)]
 
 
 class _InverseDocumentFrequency(dict):
@@ -91,7 +92,8 @@ def _agreement(candidate, reference, idf, sigma):
     the right words over and over."""
     excess = sum(candidate[0].values()) - sum(reference[0].values())
     penalty = math.exp(-(excess**2) / (2 * sigma**2))
-    return penalty * math.fsum(map(lambda a, b: _cosine(a, b, idf), candidate, reference)) / len(candidate)
+    cosines = [_cosine(*orders, idf) for orders in zip(candidate, reference, strict=True)]
+    return penalty * math.fsum(cosines) / len(cosines)
 
 
 def _cosine(candidate, reference, idf):
