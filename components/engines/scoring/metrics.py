@@ -2,8 +2,9 @@
 
 A new metric is one such folder. Beside `_info` and `_compute` (a dict of figures for the whole corpus) a module may define
 `sentence_scores(predictions, references, **options) -> list[float]`, one figure per example for slices and bootstrap.
-`evaluate` reads a module's import lines itself: one import per line, absolute. Stages pass the imported module rather than
-its name (`from components.engines.scoring.modules.bleu import bleu; load(bleu)`), so that their code fingerprint sees it.
+`evaluate` reads a module's import lines itself: one import per line, absolute; and takes the first `Metric` class it finds
+in it, an imported one too. Stages pass the imported module rather than its name
+(`from components.engines.scoring.modules.bleu import bleu; load(bleu)`), so that their code fingerprint sees it.
 """
 
 from __future__ import annotations
@@ -50,11 +51,11 @@ def compute(
 ) -> dict[str, Any]:
     """Figures of a whole corpus. `references[i]` is one reference or a list of them; perplexity takes none.
 
+    Metrics of images and features take arrays or tensors (see `arrays.py` and each module for shapes).
     Raises UsageError for an unknown metric or option, StageError for nothing to score or unequal lengths.
     """
     module = load(metric)
-    _check_lengths(module.name, predictions, references)
-    columns = {"predictions": list(predictions)} | ({} if references is None else {"references": list(references)})
+    columns = _columns(module, predictions, references)
     try:
         return module.compute(**columns, **options)
     except TypeError as error:
@@ -68,15 +69,22 @@ def sentence_scores(
 ) -> list[float]:
     """One figure per example, by the same metric; higher or lower is better as with the corpus figure."""
     module = load(metric)
-    _check_lengths(module.name, predictions, references)
     if not hasattr(module, "sentence_scores"):
         raise UsageError(f"Metric {module.name} has no figure per example", do="use `compute`")
-    given = () if references is None else (references,)
-    return module.sentence_scores(predictions, *given, **options)
+    return module.sentence_scores(**_columns(module, predictions, references), **options)
+
+
+def _columns(module: Any, predictions: Any, references: Any) -> dict[str, Any]:
+    """Lists of examples, or arrays as they are: two sets need not be of one size, so those modules check for themselves."""
+    given = {"predictions": predictions} | ({} if references is None else {"references": references})
+    if getattr(module, "takes_arrays", False):
+        return given
+    _check_lengths(module.name, predictions, references)
+    return {name: list(values) for name, values in given.items()}
 
 
 def _check_lengths(name: str, predictions: Sequence[Any], references: Sequence[Any] | None) -> None:
-    if not predictions:
+    if len(predictions) == 0:
         raise StageError(f"Metric {name} has nothing to score: no predictions")
     if references is not None and len(predictions) != len(references):
         raise StageError(
