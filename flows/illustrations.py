@@ -1,8 +1,8 @@
 """Pictures and charts that stages leave for the report, made part of the page.
 
-`pictures.json`, and every `*_pictures.json`, is a list of `{"title", "note", "file"}`. `charts.json`, and every `*_charts.json`, is
-a list of `{"title", "kind": "lines", "xlabel", "series": {name: [[x, y], …]}}` and `{"title", "kind": "bars", "xlabel",
-"values": {name: y}}`. Files are relative to the report's folder.
+`pictures.json`, and every `*_pictures.json`, is a list of `{"title", "note", "file"}`. `charts.json`, and every
+`*_charts.json`, is a list of `{"title", "kind": "lines", "xlabel", "series": {name: [[x, y], …]}}` and of `{"title", "kind":
+"bars", "xlabel", "values": {name: y}}`. Files are relative to the report's folder.
 """
 
 from __future__ import annotations
