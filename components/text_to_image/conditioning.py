@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from components.engines.base.errors import UsageError
-from components.engines.base.paths import read_json
 
 
-class TextEncoder:
+class Conditioner:
     """A CLIPTextModel or T5EncoderModel (`network`) with its tokenizer. Texts are cut and padded to `max_tokens`.
 
     CLIP is given no mask, as Stable Diffusion gives it none: its attention looks back only, so padding changes nothing before it.
@@ -53,22 +52,30 @@ class TextEncoder:
         config = self.network.config
         return config.d_model if config.model_type == "t5" else config.hidden_size
 
-    def encode(self, texts: Sequence[str]) -> tuple[Any, Any]:
-        """Embeddings [n, max_tokens, width], float32, and mask [n, max_tokens], int64; a text that comes again costs nothing."""
+    def tokens(self, texts: Sequence[str]) -> tuple[Any, Any]:
+        """Token ids and mask [n, max_tokens], int64."""
+        tokens = self.tokenizer(
+            list(texts), padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt"
+        )
+        return tokens["input_ids"], tokens["attention_mask"]
+
+    def embed(self, ids: Any, mask: Any) -> Any:
+        """Embeddings [n, tokens, width], float32, of token ids and mask [n, tokens] on the network's device."""
         import torch
 
-        distinct = list(dict.fromkeys(texts))
-        tokens = self.tokenizer(
-            distinct, padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt"
-        )
+        given = {"attention_mask": mask} if self.network.config.model_type == "t5" else {}
+        with torch.no_grad(), torch.autocast(ids.device.type, enabled=False):
+            return self.network(ids, **given).last_hidden_state.float()
+
+    def encode(self, texts: Sequence[str]) -> tuple[Any, Any]:
+        """Embeddings [n, max_tokens, width] and mask [n, max_tokens]; a text that comes again costs nothing."""
+        import torch
+
         device = next(self.network.parameters()).device
-        ids, mask = tokens["input_ids"].to(device), tokens["attention_mask"].to(device)
-        with torch.inference_mode():
-            given = {"attention_mask": mask} if self.network.config.model_type == "t5" else {}
-            embeddings = self.network(ids, **given).last_hidden_state.float()
-        place = {text: row for row, text in enumerate(distinct)}
+        place = {text: row for row, text in enumerate(dict.fromkeys(texts))}
+        ids, mask = (tensor.to(device) for tensor in self.tokens(list(place)))
         rows = torch.tensor([place[text] for text in texts], device=device)
-        return embeddings[rows].clone(), mask[rows]
+        return self.embed(ids, mask)[rows], mask[rows]
 
 
 def _load_tokenizer(source: str | Path) -> Any:

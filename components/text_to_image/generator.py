@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from components.engines.base.errors import UsageError
-from components.text_to_image.conditioning import TextEncoder
+from components.text_to_image.conditioning import Conditioner
 from components.text_to_image.model import (
     FOLDERS,
     denoise,
     denormalised,
+    is_unet,
     load_autoencoder,
     load_denoiser,
     load_scheduler,
@@ -21,7 +22,7 @@ from components.text_to_image.model import (
 class Generator:
     """The parts of a text-to-image model. All of them stay where they are put (`to`); pictures come back to the CPU."""
 
-    def __init__(self, network: Any, vae: Any, text: TextEncoder, scheduler: Any) -> None:
+    def __init__(self, network: Any, vae: Any, text: Conditioner, scheduler: Any) -> None:
         self.network, self.vae, self.text, self.scheduler = network.eval(), vae.eval(), text, scheduler
 
     @classmethod
@@ -40,11 +41,11 @@ class Generator:
             )
         denoiser = load_denoiser(network) if network is not None else load_denoiser(folder, found[0])
         vae, scheduler = load_autoencoder(folder, "vae"), load_scheduler(folder, "scheduler")
-        return cls(denoiser, vae, TextEncoder.load(folder), scheduler)
+        return cls(denoiser, vae, Conditioner.load(folder), scheduler)
 
     def save(self, folder: Path) -> None:
         """Write what plain diffusers loads as StableDiffusionPipeline or PixArtAlphaPipeline (safetensors)."""
-        from diffusers import PixArtAlphaPipeline, StableDiffusionPipeline, UNet2DConditionModel
+        from diffusers import PixArtAlphaPipeline, StableDiffusionPipeline
 
         shared = {
             "vae": self.vae,
@@ -52,7 +53,7 @@ class Generator:
             "tokenizer": self.tokenizer,
             "scheduler": self.scheduler,
         }
-        if isinstance(self.network, UNet2DConditionModel):
+        if is_unet(self.network):
             none = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
             pipeline: Any = StableDiffusionPipeline(unet=self.network, **shared, **none)
         else:
@@ -121,10 +122,11 @@ class Generator:
             )
         if not prompts:
             raise UsageError("There are no prompts", do="give at least one")
-        settings = {"steps": steps, "guidance": guidance, "sampler": sampler}
-        with torch.inference_mode():
-            batches = [slice(start, start + batch_size) for start in range(0, len(prompts), batch_size)]
-            made = [self._batch(prompts[part], seeds[part], negatives[part], **settings) for part in batches]
+        made = []
+        for start in range(0, len(prompts), batch_size):
+            part = slice(start, start + batch_size)
+            with torch.inference_mode():
+                made.append(self._batch(prompts[part], seeds[part], negatives[part], steps, guidance, sampler))
         return torch.cat(made)
 
     def _batch(
@@ -132,7 +134,6 @@ class Generator:
         prompts: Sequence[str],
         seeds: Sequence[int],
         negatives: Sequence[str],
-        *,
         steps: int,
         guidance: float,
         sampler: str,

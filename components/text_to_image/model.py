@@ -86,15 +86,19 @@ def build_scheduler(architecture: Architecture) -> Any:
     )
 
 
+def is_unet(network: Any) -> bool:
+    from diffusers import UNet2DConditionModel
+
+    return isinstance(network, UNet2DConditionModel)
+
+
 def denoise(network: Any, latents: Any, timesteps: Any, embeddings: Any, mask: Any) -> Any:
     """What the network predicts of noisy latents [n, channels, side, side], in their shape.
 
     A U-Net attends to padding too, as Stable Diffusion's do; the transformer to the tokens of `mask` [n, tokens] alone. Of
     checkpoints that predict variances besides, these are left out.
     """
-    from diffusers import UNet2DConditionModel
-
-    if isinstance(network, UNet2DConditionModel):
+    if is_unet(network):
         return network(latents, timesteps, encoder_hidden_states=embeddings).sample
     output = network(
         latents,

@@ -26,7 +26,7 @@ Denoise = Callable[..., Any]
 
 
 class Sampling(Params):
-    """How samples are drawn: `guidance` 1 follows the condition as it is, more exaggerates what sets it off from `negative_prompt`."""
+    """How samples are drawn: `guidance` 1 follows the condition as it is, more leads away from `negative_prompt`."""
 
     sampler: Literal["ddim", "ddpm", "lcm", "dpm-solver"] = "ddim"
     steps: Positive = 20
