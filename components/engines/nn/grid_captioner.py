@@ -11,7 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BlipTextConfig, BlipTextLMHeadModel, PreTrainedConfig, PreTrainedModel, ResNetConfig, ResNetModel
+from transformers import (
+    AutoConfig,
+    BlipTextConfig,
+    BlipTextLMHeadModel,
+    PreTrainedConfig,
+    PreTrainedModel,
+    ResNetConfig,
+    ResNetModel,
+)
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 
 STEM_STRIDE = 4  # of ResNet's first convolution and pooling together; every stage but the first halves once more
@@ -41,6 +49,9 @@ class GridCaptionerConfig(PreTrainedConfig):
         """Cells along a side of the grid."""
         stride = STEM_STRIDE * 2 ** (len(self.vision_config.hidden_sizes) - 1)
         return -(-self.image_size // stride)
+
+
+AutoConfig.register(GridCaptionerConfig.model_type, GridCaptionerConfig, exist_ok=True)
 
 
 def _as(kind: Any, config: Any) -> Any:
