@@ -95,13 +95,13 @@ class ImageCaptioner:
 
 def load_captioner(folder: str | Path) -> Any:
     """The network of a hub id or folder, of the class that its config names."""
-    from transformers import BlipForConditionalGeneration, PreTrainedConfig
+    from transformers import AutoConfig, BlipConfig, BlipForConditionalGeneration
 
     from components.engines.nn.grid_captioner import GridCaptioner, GridCaptionerConfig
 
-    kinds = {"blip": BlipForConditionalGeneration, GridCaptionerConfig.model_type: GridCaptioner}
+    kinds = {BlipConfig: BlipForConditionalGeneration, GridCaptionerConfig: GridCaptioner}
     try:
-        told = PreTrainedConfig.get_config_dict(str(folder))[0].get("model_type")
+        told = type(AutoConfig.from_pretrained(str(folder)))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"Cannot load a captioner: {first_line(error)}",
@@ -110,7 +110,9 @@ def load_captioner(folder: str | Path) -> Any:
         ) from None
     if told not in kinds:
         raise UsageError(
-            f"A checkpoint of type '{told}' is no captioner", where=str(folder), do=f"give one of {', '.join(kinds)}"
+            f"Cannot load a captioner from a checkpoint with a {told.__name__}",
+            where=str(folder),
+            do=f"give one of a {' or a '.join(kind.__name__ for kind in kinds.values())}",
         )
     return load_network(kinds[told], folder, "a captioner")
 

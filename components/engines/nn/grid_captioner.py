@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     BlipTextConfig,
     BlipTextLMHeadModel,
     PreTrainedConfig,
@@ -48,6 +49,9 @@ class GridCaptionerConfig(PreTrainedConfig):
         """Cells along a side of the grid."""
         stride = STEM_STRIDE * 2 ** (len(self.vision_config.hidden_sizes) - 1)
         return -(-self.image_size // stride)
+
+
+AutoConfig.register(GridCaptionerConfig.model_type, GridCaptionerConfig, exist_ok=True)
 
 
 def _as(kind: Any, config: Any) -> Any:

@@ -6,6 +6,7 @@ not the pictures.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, astuple, dataclass, replace
 from functools import cache
@@ -37,6 +38,7 @@ PHRASINGS = (
     "{size} {colour} {texture} {shape} at the {position}",
     "picture of a {colour} {shape} that is {size} and {texture}, {position}",
 )
+FUNCTION_WORDS = frozenset(re.findall(r"\w+", re.sub(r"{\w+}", "", " ".join(PHRASINGS))))
 HELD_OUT_SHARE = 5  # one combination in five
 _RADII = {"small": 3.8 / 32, "large": 6.6 / 32}  # of the picture's side
 _STRIPE = 2 / 32  # width of a stripe, likewise
@@ -71,6 +73,21 @@ def scenes(*, held_out: bool, textures: tuple[str, ...] = ATTRIBUTES["texture"])
 def describe(scene: Scene, phrasing: int) -> str:
     """The caption of a scene, in one of several ways of saying it (any number; they come round)."""
     return PHRASINGS[phrasing % len(PHRASINGS)].format(**asdict(scene))
+
+
+def words_told(caption: str) -> dict[str, list[str]]:
+    """The values of each attribute that a caption names, in whole words."""
+    return {
+        name: [value for value in values if re.search(rf"\b{value}\b", caption.lower())]
+        for name, values in ATTRIBUTES.items()
+    }
+
+
+def says_just(caption: str, scene: Scene) -> bool:
+    """Whether a caption names the scene's five values, each once, and has no word besides but those of the phrasings."""
+    words = re.findall(r"\w+", caption.lower())
+    content = sorted(word for word in words if word not in FUNCTION_WORDS)
+    return content == sorted(" ".join(astuple(scene)).split()) and words_told(caption)["position"] == [scene.position]
 
 
 def differing(scene: Scene, rng: np.random.Generator, attributes: Sequence[str] = tuple(ATTRIBUTES)) -> Scene:
