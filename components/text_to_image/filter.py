@@ -30,6 +30,7 @@ def filter(
     params: Filter,
     context: StageContext,
     cleaned: Path,
+    checked: Path,
     model: Path,
     scored: Path,
     filtering: Path,
@@ -41,9 +42,11 @@ def filter(
     `scored` holds all pairs with their score and mark; `filter_scores` (CSV) the scores alone; `filtering` the figures: how
     many are marked and, where the source tells the truth about its captions, how well the marks find the wrong ones.
     """
+    from components.engines.captioned.validate import require_passed
     from components.engines.shards.map import map_shards
     from components.text_to_image.relevance import Relevance
 
+    require_passed(checked)
     map_shards(
         partial(Relevance, model, params.threshold),
         cleaned,
