@@ -93,6 +93,8 @@ def test_words_are_the_penn_treebanks_without_punctuation():
     assert score(["A dog.", "b"], ["a dog", "b"], tokenize="none") == pytest.approx(1.25)  # of "b" alone
     with pytest.raises(UsageError, match="none of ptb, none"):
         score(["a", "b"], ["a", "b"], tokenize="13a")
+    with pytest.raises(UsageError, match="sigma above 0"):
+        score(["a", "b"], ["a", "b"], sigma=0)
 
 
 @given(examples, st.randoms(use_true_random=False))

@@ -242,6 +242,8 @@ def test_swd_takes_sets_of_unequal_number_and_a_seed():
     figures = compute(swd, real[:30], real)
     assert figures["samples"] == 30
     assert compute(swd, real[:30], real) == figures != compute(swd, real[:30], real, seed=1)
+    odd = compute(swd, scenes(0, 4, 67)[:, :, :, :41], scenes(1, 4, 67)[:, :, :, :41])
+    assert list(odd) == ["swd", "swd_41", "swd_21", "samples"]
     assert list(compute(swd, scenes(0, 4, 64), scenes(1, 4, 64))) == ["swd", "swd_64", "swd_32", "swd_16", "samples"]
 
 
@@ -268,6 +270,8 @@ def test_what_is_no_such_array_is_refused(call, words):
 def test_sets_have_no_figure_per_example_and_unknown_options_are_named():
     with pytest.raises(UsageError, match="no figure per example"):
         sentence_scores(fid, FEATURES, FEATURES)
+    with pytest.raises(UsageError, match="takes no references"):
+        compute(inception_score, FEATURES, FEATURES, network="judge")
     with pytest.raises(UsageError, match="netwrok"):
         compute(fid, FEATURES, FEATURES, netwrok="clip")
 

@@ -33,6 +33,7 @@ HYPOTHESES = [
     "Short one.",
 ]
 SOURCES = ["ein Leitfaden", "der schnelle braune Fuchs", "zwei Katzen", "kurz"]
+ARRAY_METRICS = ["clip_score", "fid", "inception_score", "kid", "lpips", "psnr", "swd"]
 TEXT_METRICS = ["bleu", "chrf", "exact_match", "meteor", "rouge"]
 words = st.lists(st.sampled_from(["a", "b", "c", "d", "the", "cat", "sat", ",", "."]), min_size=1, max_size=12).map(
     " ".join
@@ -46,7 +47,7 @@ def figure(name, hypotheses, references=None):
 
 
 def test_all_modules_load():
-    assert set(names()) >= {*TEXT_METRICS, "perplexity"}
+    assert set(names()) >= {*TEXT_METRICS, *ARRAY_METRICS, "cider_d", "perplexity"}
     assert load(bleu) is load("bleu")
 
 

@@ -165,8 +165,9 @@ def test_lpips_grows_with_noise(kind, clip):
 
 
 def test_lpips_wants_a_network_and_weights_that_fit():
-    with pytest.raises(UsageError, match="name of the network"):
-        compute(lpips, IMAGES, IMAGES)
+    for network in (None, "clip"):
+        with pytest.raises(UsageError, match="network with feature maps"):
+            compute(lpips, IMAGES, IMAGES, network=network)
     with pytest.raises(StageError, match="one per channel"):
         compute(lpips, IMAGES, IMAGES, network=Pyramid(), weights=[[1.0]] * 3)
 

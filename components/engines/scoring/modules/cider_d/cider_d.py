@@ -37,6 +37,8 @@ class CiderD(evaluate.Metric):
         """One CIDEr-D per image, 0 to 10. Raises StageError where fewer than two images leave nothing to weigh words by."""
         if tokenize not in TOKENIZERS:
             raise UsageError(f"tokenize '{tokenize}' is none of {', '.join(TOKENIZERS)}")
+        if max_order < 1 or sigma <= 0:
+            raise UsageError(f"CIDEr-D needs max_order ≥ 1 and sigma above 0, not {max_order} and {sigma}")
         split = _ptb if tokenize == "ptb" else str.split
         counted = _counted(references, split, max_order)
         documents = counted if corpus is None else _counted(corpus, split, max_order)
@@ -46,12 +48,12 @@ class CiderD(evaluate.Metric):
                 do="score more images together, or pass the references of others as `corpus`",
             )
         idf = _InverseDocumentFrequency(documents)
-        return [
-            10
-            * math.fsum(_agreement(_ngrams(split(text), max_order), one, idf, sigma) for one in choices)
-            / len(choices)
-            for text, choices in zip(predictions, counted, strict=True)
-        ]
+        scores = []
+        for text, choices in zip(predictions, counted, strict=True):
+            candidate = _ngrams(split(text), max_order)
+            agreements = [_agreement(candidate, reference, idf, sigma) for reference in choices]
+            scores.append(10 * math.fsum(agreements) / len(agreements))
+        return scores
 
 
 def _counted(references, split, max_order):
