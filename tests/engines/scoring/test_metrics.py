@@ -263,7 +263,11 @@ def test_caches_stay_in_the_project_without_network(tmp_path):
     """A clean process with no route out: proxies that refuse stand for a machine without network."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     environment |= {"HOME": str(tmp_path), "https_proxy": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"}
-    code = "from components.engines.scoring.metrics import compute; print(compute('bleu', ['a b c d'], ['a b c d'])['score'])"
+    code = (
+        "from components.engines.scoring.modules.bleu import bleu\n"  # as stages do; the module itself imports evaluate
+        "from components.engines.scoring.metrics import compute\n"
+        "print(compute(bleu, ['a b c d'], ['a b c d'])['score'])"
+    )
     root = Path(__file__).parents[3]
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, env=environment, cwd=root, capture_output=True, text=True
