@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from components.image_captioning.architecture import Architecture
 from components.engines.base import stage
 from components.engines.captioned.tokenizer import CaptionTokenizer, write_tokenizer
+from components.image_captioning.architecture import Architecture
 
 
 class Tokenizer(CaptionTokenizer):

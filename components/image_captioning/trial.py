@@ -68,9 +68,7 @@ class Trial:
         self.picked = [int(self.rng.integers(len(choices))) for choices in self.references]
         self.outputs["shuffled_images"] = [self.outputs["chosen"][index] for index in self.order]
         self.outputs["most_common"] = [commonest] * len(self.examples)
-        self.outputs["reference"] = [
-            choices[pick] for choices, pick in zip(self.references, self.picked, strict=True)
-        ]
+        self.outputs["reference"] = [choices[pick] for choices, pick in zip(self.references, self.picked, strict=True)]
 
     def _say(self, params: Evaluate, captioner: ImageCaptioner) -> dict[str, list[str]]:
         pictures = [one.shown.open() for one in self.examples]
@@ -142,7 +140,7 @@ class Trial:
         """Corpus figures of the chosen decoding, and the same of everybody else under `<metric>_<who>`."""
         from components.engines.scoring.buckets import by_slice
 
-        figures = self._consensus("chosen")
+        figures: dict[str, Any] = dict(self._consensus("chosen"))
         for way in ("shuffled_images", "most_common", "reference"):
             figures |= {f"{name}_{way}": value for name, value in self._consensus(way).items()}
         figures |= self._other_ciders()

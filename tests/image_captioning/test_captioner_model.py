@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 from transformers import (
-    AutoProcessor, AutoTokenizer, BertTokenizerFast, BlipConfig, BlipForConditionalGeneration, BlipImageProcessorPil,
+    AutoProcessor,
+    AutoTokenizer,
+    BertTokenizerFast,
+    BlipConfig,
+    BlipForConditionalGeneration,
+    BlipImageProcessorPil,
     BlipProcessor,
 )  # fmt: skip
 
@@ -77,7 +82,9 @@ def test_captions_do_not_depend_on_their_batch_and_samples_have_their_own_seeds(
     together, alone = (captioner.caption(shown, DECODING, batch_size=size) for size in (6, 1))
     assert [one.tokens for one in together] == [one.tokens for one in alone]
     sampling = Decoding(strategy="sample", num_return_sequences=2, max_new_tokens=6)
-    drawn, again, others = (captioner.caption(shown, sampling, batch_size=n, seed=s) for n, s in ((6, 0), (2, 0), (6, 1)))
+    drawn, again, others = (
+        captioner.caption(shown, sampling, batch_size=n, seed=s) for n, s in ((6, 0), (2, 0), (6, 1))
+    )
     assert len(drawn) == 12
     assert [one.tokens for one in drawn] == [one.tokens for one in again] != [one.tokens for one in others]
     assert drawn[0].tokens != drawn[1].tokens
@@ -117,7 +124,9 @@ def test_training_moves_learnt_positions_and_leaves_fixed_ones(small_data, tmp_p
     after = ImageCaptioner.load(tmp_path / "model").network
     assert torch.equal(position_table(before), position_table(after)) == (positions == "2d-fixed")
     cells = position_table(after)[0, -16:].detach().unflatten(0, (4, 4))
-    assert torch.allclose(cells[0, 0] + cells[1, 1], cells[0, 1] + cells[1, 0], atol=1e-6)  # a row's part and a column's
+    assert torch.allclose(
+        cells[0, 0] + cells[1, 1], cells[0, 1] + cells[1, 0], atol=1e-6
+    )  # a row's part and a column's
 
 
 def test_labels_are_the_next_tokens_up_to_the_end_and_nothing_of_the_padding(small_data):
@@ -163,16 +172,27 @@ def test_no_word_of_the_future_reaches_a_prediction(small_data):
 
 def a_checkpoint(folder, tokens=()):
     """A small BLIP as Salesforce's are: BERT's words, [DEC] as a start that the tokenizer does not know, [SEP] at the end."""
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"a the red green blue circle square in of top left".split()]
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *"a the red green blue circle square in of top left".split(),
+    ]
     folder.mkdir()
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
     words = BertTokenizerFast(vocab=str(folder / "vocab.txt"))
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     text = {"vocab_size": 18, "bos_token_id": 16, "sep_token_id": 3, "eos_token_id": 2, "max_position_embeddings": 24}
-    config = BlipConfig(text_config={**shape, **text, **dict(tokens)}, vision_config={**shape, "image_size": 24, "patch_size": 12})
+    config = BlipConfig(
+        text_config={**shape, **text, **dict(tokens)}, vision_config={**shape, "image_size": 24, "patch_size": 12}
+    )
     network = BlipForConditionalGeneration(config)
     network.save_pretrained(folder)
-    BlipProcessor(BlipImageProcessorPil(size={"height": 24, "width": 24}, image_mean=[0.5] * 3), words).save_pretrained(folder)
+    BlipProcessor(BlipImageProcessorPil(size={"height": 24, "width": 24}, image_mean=[0.5] * 3), words).save_pretrained(
+        folder
+    )
     return folder
 
 
@@ -194,7 +214,9 @@ def test_a_checkpoint_saved_by_transformers_goes_through_the_stages(small_data, 
     processor = AutoProcessor.from_pretrained(checkpoint)
     shown = pictures(small_data, 3)
     captioner = ImageCaptioner.load(room.root / "model")
-    assert torch.allclose(captioner.pixels(shown), processor(images=shown, return_tensors="pt")["pixel_values"], atol=1e-6)
+    assert torch.allclose(
+        captioner.pixels(shown), processor(images=shown, return_tensors="pt")["pixel_values"], atol=1e-6
+    )
     assert captioner.tokens(["a red circle"], 16)["input_ids"].tolist() == [[16, 5, 7, 10, 3]]
     theirs = after.generate(captioner.pixels(shown), max_new_tokens=6, do_sample=False)
     said = [processor.decode(row, skip_special_tokens=True) for row in theirs]
@@ -250,7 +272,9 @@ def test_a_captioner_learns_what_is_in_its_images(small_data, tmp_path, architec
     wide = architecture.model_copy(update={"encoder_width": 32, "text_width": 32})
     captioner = start(wide, small_data / "tokenizer", seed=0)
     few = CaptionedImages(small_data / "cleaned", "train")[:12]
-    training = TRAINING.model_copy(update={"max_steps": 110, "batch_size": 12, "learning_rate": 1e-2, "score_every": 110})
+    training = TRAINING.model_copy(
+        update={"max_steps": 110, "batch_size": 12, "learning_rate": 1e-2, "score_every": 110}
+    )
     work = tmp_path / "work"
     fitted = fit(lambda: Captioning(captioner, few, few, max_tokens=32), training, work=work, ranks=Ranks.single(CPU))
     assert fitted.scores["valid_perplexity"] < 1.2

@@ -42,7 +42,9 @@ def test_no_image_is_told_and_the_others_are_answered(served):
     ]  # fmt: skip
     assert [one["caption"] is None for one in answers] == [one["problem"] is not None for one in answers]
     assert [one["score"] is None for one in answers] == [one["problem"] is not None for one in answers]
-    assert captioner.predict([{"image": base64.b64encode(flat_png(9, (1, 2, 3)))}])[0]["problem"].startswith("not an image")
+    assert captioner.predict([{"image": base64.b64encode(flat_png(9, (1, 2, 3)))}])[0]["problem"].startswith(
+        "not an image"
+    )
 
 
 def test_captions_are_made_inclusive_unless_told_otherwise(served, monkeypatch):

@@ -50,7 +50,9 @@ def tried(data, captions_of):
 
 def test_one_who_knows_is_perfect_in_other_words_too_and_controls_are_at_chance(small_data):
     _, _, figures = tried(small_data, lambda one: describe(one.scene, len(one.key) + int(one.key)))
-    assert [figures[name] for name in ("exact", "exact_seen", "exact_unseen", "colour_accuracy", "texture_accuracy")] == [1] * 5
+    assert [
+        figures[name] for name in ("exact", "exact_seen", "exact_unseen", "colour_accuracy", "texture_accuracy")
+    ] == [1] * 5
     assert figures["bleu"] == pytest.approx(100)
     assert figures["exact_shuffled_images"] < 0.15
     assert figures["exact_most_common"] < 0.15
@@ -100,7 +102,10 @@ def test_all_captions_of_an_image_are_its_references(tmp_path):
     for number in range(160):
         buffer = io.BytesIO()
         Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(buffer, "PNG")
-        rows += [{"image": buffer.getvalue(), "caption": f"A {words[number % 8]} {way}"} for way in ("outside", "seen", "alone")]
+        rows += [
+            {"image": buffer.getvalue(), "caption": f"A {words[number % 8]} {way}"}
+            for way in ("outside", "seen", "alone")
+        ]
     pandas.DataFrame(rows).to_parquet(tmp_path / "images.parquet")
     room = Room(tmp_path)
     room.data(Ingest(source=str(tmp_path / "images.parquet"), valid_fraction=0.2, test_fraction=0.3), copies="pair")

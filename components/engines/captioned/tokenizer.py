@@ -22,7 +22,9 @@ class CaptionTokenizer(Params):
     min_frequency: Positive = 2
 
 
-def write_tokenizer(params: CaptionTokenizer, init_from: str | None, cleaned: Path, checked: Path, folder: Path) -> None:
+def write_tokenizer(
+    params: CaptionTokenizer, init_from: str | None, cleaned: Path, checked: Path, folder: Path
+) -> None:
     """Write a tokenizer folder that transformers' AutoTokenizer loads: the checkpoint's, or one trained on the captions.
 
     Sequences of a trained one stand between a start and an end token.

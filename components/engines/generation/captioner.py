@@ -104,7 +104,9 @@ def load_captioner(folder: str | Path) -> Any:
         told = type(AutoConfig.from_pretrained(str(folder)))
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"Cannot load a captioner: {first_line(error)}", where=str(folder), do="give a hub id or a checkpoint's folder"
+            f"Cannot load a captioner: {first_line(error)}",
+            where=str(folder),
+            do="give a hub id or a checkpoint's folder",
         ) from None
     if told not in kinds:
         raise UsageError(
