@@ -75,7 +75,8 @@ def _description(trial: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _samples(params: Evaluate, trial: Any, rows: list[dict[str, Any]], gallery: Path) -> list[dict[str, Any]]:
     """The worst, the best and some arbitrary captions, with their pictures in `gallery`."""
-    order = sorted(range(len(rows)), key=lambda index: (rows[index]["metrics"]["cider"], rows[index]["id"]))
+    scores = [row["metrics"] for row in rows]
+    order = sorted(range(len(rows)), key=lambda i: (scores[i].get("exact", 0), scores[i]["cider"], rows[i]["id"]))
     each = max(params.num_samples // 3, 1)
     step = max(len(order) // each, 1)
     kinds = [("bad", order[:each]), ("good", order[::-1][:each]), ("random", list(range(0, len(order), step))[:each])]
@@ -95,7 +96,7 @@ def _samples(params: Evaluate, trial: Any, rows: list[dict[str, Any]], gallery: 
                         "greedy": trial.outputs["greedy"][index],
                         "reference": example.references[0],
                     },
-                    "score": rows[index]["metrics"]["cider"],
+                    "score": scores[index]["cider"],
                 }
             )
     return samples

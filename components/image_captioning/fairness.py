@@ -89,10 +89,12 @@ OCCUPATIONS = Rule(
 GUESSES = Rule(
     "guesses at origin, faith, wealth, looks or gender, none of which is seen in a picture",
     dict.fromkeys(
-        "asian african african-american american arab arabic black white caucasian chinese european hispanic indian "
-        "japanese korean latino latina mexican middle-eastern oriental jewish muslim christian hindu buddhist gay lesbian "
-        "straight homeless poor rich wealthy beautiful handsome pretty ugly attractive sexy hot fat obese overweight male "
-        "female".split(),
+        (
+            "asian african african-american american arab arabic black white caucasian chinese european hispanic indian "
+            "japanese korean latino latina mexican middle-eastern oriental jewish muslim christian hindu buddhist gay lesbian "
+            "straight homeless poor rich wealthy beautiful handsome pretty ugly attractive sexy hot fat obese overweight male "
+            "female"
+        ).split(),
         "",
     ),
     before_person=True,
@@ -117,10 +119,10 @@ PRONOUNS = "guesses at gender by a pronoun"
 
 # Who GUESSES may be about.
 PEOPLE = frozenset(
-    (*GENDER.words, *OCCUPATIONS.words, *OCCUPATIONS.words.values())
-    + tuple(
-        "person people child children kid kids baby couple crowd family teenager adult doctor nurse player skier".split()
-    )
+    [
+        *(*GENDER.words, *OCCUPATIONS.words, *OCCUPATIONS.words.values()),
+        *"person people child children kid kids baby couple crowd family teenager adult doctor nurse player skier".split(),
+    ]
 )
 # A gender that is no guess: pronouns of a caption with one of these words are left alone. Of animals it is told by sight.
 ASSERTED = frozenset(
@@ -183,6 +185,10 @@ def _cased(new: str, old: str) -> str:
     return new[:1].upper() + new[1:] if old[:1].isupper() else new
 
 
+def _as_cased(new: str, found: re.Match[str]) -> str:
+    return _cased(new, found[0])
+
+
 def _without_pronouns(text: str) -> str:
     """No "he" or "her" of a person whose gender is a guess: of one the caption speaks of as a person or a child."""
     words = set(re.findall(r"[a-z-]+", text.lower()))
@@ -190,7 +196,7 @@ def _without_pronouns(text: str) -> str:
         return text
     somebody = "the child" if "child" in words and "person" not in words else "the person"
     for pattern, new in _PRONOUN_PATTERNS:
-        text = pattern.sub(lambda found, new=new: _cased(new.format(somebody), found[0]), text)
+        text = pattern.sub(partial(_as_cased, new.format(somebody)), text)
     return text
 
 

@@ -140,13 +140,12 @@ class Trial:
         """Corpus figures of the chosen decoding, and the same of everybody else under `<metric>_<who>`."""
         from components.engines.scoring.buckets import by_slice
 
-        figures = self._consensus("chosen")
-        for way in ("greedy", "shuffled_images", "most_common", "reference"):
+        figures: dict[str, Any] = dict(self._consensus("chosen"))
+        for way in ("shuffled_images", "most_common", "reference"):
             figures |= {f"{name}_{way}": value for name, value in self._consensus(way).items()}
-        figures |= self._another_phrasing()
+        figures |= self._other_ciders()
         for way, scores in self.clip_scores.items():
             figures["clip_score" if way == "chosen" else f"clip_score_{way}"] = float(np.mean(scores))
-        figures["beam_gain"] = figures["cider"] - figures["cider_greedy"]
         if self.painted:
             figures |= self._exact()
         changed = [include(caption).text != caption for caption in self.outputs["chosen"]]
@@ -174,18 +173,20 @@ class Trial:
             "rouge_l": compute(rouge, said, references)["rougeL"],
         }
 
-    def _another_phrasing(self) -> dict[str, float]:
-        """CIDEr-D of one of an image's captions against the others: what somebody reaches who says the same otherwise."""
+    def _other_ciders(self) -> dict[str, float]:
+        """CIDEr-D of greedy decoding, and of one of an image's captions against its others: what somebody reaches who says the
+        same otherwise."""
         from components.engines.scoring.metrics import compute
         from components.engines.scoring.modules.cider_d import cider_d
 
+        figures = {"cider_greedy": compute(cider_d, self.outputs["greedy"], self.references)["score"]}
         if min(map(len, self.references)) < 2:
-            return {}
+            return figures
         others = [
             [*choices[:pick], *choices[pick + 1 :]] for choices, pick in zip(self.references, self.picked, strict=True)
         ]
         score = compute(cider_d, self.outputs["reference"], others, corpus=self.references)["score"]
-        return {"cider_another_phrasing": score}
+        return figures | {"cider_another_phrasing": score}
 
     def _exact(self) -> dict[str, float]:
         figures: dict[str, float] = {}

@@ -8,7 +8,18 @@ import pytest
 from PIL import Image
 
 from components.engines.worlds.captioned import BAD_FILES, ODD_FILES, draw_records, draw_test_records
-from components.engines.worlds.scenes import ATTRIBUTES, COLOURS, PHRASINGS, Scene, describe, differing, paint, scenes
+from components.engines.worlds.scenes import (
+    ATTRIBUTES,
+    COLOURS,
+    PHRASINGS,
+    Scene,
+    describe,
+    differing,
+    paint,
+    says_just,
+    scenes,
+    words_told,
+)
 
 RED = Scene("red", "circle", "top left", "large", "plain")
 
@@ -92,3 +103,22 @@ def test_names_lie_only_where_they_are_said_to():
             kind = Image.open(io.BytesIO(record.image)).format
             told = {"png": "PNG", "jpg": "JPEG"}[record.name.rsplit(".")[-1]]
             assert (kind != told) == (record.file == "wrong extension")
+
+
+def test_a_caption_is_read_whatever_its_wording():
+    for scene in scenes(held_out=False)[::7]:
+        for number in range(len(PHRASINGS)):
+            assert says_just(describe(scene, number).upper(), scene)
+            other = differing(scene, np.random.default_rng(number))
+            assert not says_just(describe(other, number), scene)
+    assert words_told("a Red, small circle left of a rounded blue cross") == {
+        "colour": ["red", "blue"], "shape": ["circle", "cross"], "position": [], "size": ["small"], "texture": [],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("changed", [" and a dog", " red", "", " blue"])
+def test_a_caption_with_more_or_less_says_something_else(changed):
+    caption = describe(RED, 0)
+    told = caption + changed if changed else caption.replace("large ", "")
+    assert not says_just(told, RED)
+    assert not says_just(caption.replace("top left", "left top"), RED)
