@@ -44,7 +44,7 @@ class Room:
     def context(self, stage):
         work = self.root / "work" / stage
         work.mkdir(parents=True, exist_ok=True)
-        return StageContext("text_to_image", stage, "key", work, self.root, {}, {})
+        return StageContext("text_to_image", stage, "key", work, self.data, {}, {})  # one MLflow store for all
 
     def autoencoder(self, **params):
         params = Autoencoder(**{"training": training(select_metric="valid_psnr"), **params})
