@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.engines.captioned.dataset import Captioned, CaptionedImages
+from components.engines.captioned.dataset import Captioned
 from components.engines.generation.captioner import Batch, ImageCaptioner
+from components.engines.nn.grid_captioner import GridCaptioner
+from components.engines.training.blocks import repeated_blocks
 from components.engines.training.task import Task, Turn
 
 IGNORED = -100  # label of padding: torch's cross-entropy skips it
@@ -25,18 +28,20 @@ class Captioning(Task):
     """
 
     def __init__(
-        self, captioner: ImageCaptioner, train: CaptionedImages, valid: CaptionedImages, *, max_tokens: int
+        self, captioner: ImageCaptioner, train: Sequence[Captioned], valid: Sequence[Captioned], *, max_tokens: int
     ) -> None:
         self.captioner, self.train, self.valid, self.max_tokens = captioner, train, valid, max_tokens
         self.model = captioner.network
         self.modules = {"model": self.model}
         self.num_samples = len(train)
+        if isinstance(self.model, GridCaptioner):  # a CNN's running statistics forbid a second pass of its blocks
+            self.blocks = list(repeated_blocks(self.model.text_decoder))
         self.turns = [Turn("model", self.loss, [p for p in self.model.parameters() if p.requires_grad], num_labels)]
 
     def batch(self, indices: np.ndarray, epoch: int) -> Batch:
         return self._collate([self.train[index] for index in indices.tolist()])
 
-    def _collate(self, pairs: list[Captioned]) -> Batch:
+    def _collate(self, pairs: Sequence[Captioned]) -> Batch:
         tokens = self.captioner.tokens([pair.caption for pair in pairs], self.max_tokens)
         labels = functional.pad(tokens["input_ids"][:, 1:], (0, 1), value=IGNORED)
         followed = functional.pad(tokens["attention_mask"][:, 1:], (0, 1))

@@ -284,6 +284,23 @@ def test_a_captioner_learns_what_is_in_its_images(small_data, tmp_path, architec
     assert sum(one.text == wanted.caption for one, wanted in zip(others, few, strict=True)) <= 2
 
 
+@pytest.mark.parametrize("architecture", FAMILIES)
+def test_recomputed_activations_change_nothing(small_data, tmp_path, architecture):
+    few = CaptionedImages(small_data / "cleaned", "train")[:16]
+    weights = []
+    for how in ("off", "full"):
+        captioner = start(architecture.model_copy(update={"text_layers": 2}), small_data / "tokenizer", seed=0)
+        training = TRAINING.model_copy(update={"gradient_checkpointing": how})
+        fit(
+            lambda captioner=captioner: Captioning(captioner, few, few, max_tokens=32),
+            training,
+            work=tmp_path / how,
+            ranks=Ranks.single(CPU),
+        )
+        weights.append(captioner.network.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
 def test_the_task_is_built_from_plain_arguments(small_data):
     task = captioning(Train(training=TRAINING), SMALL, small_data / "cleaned", small_data / "tokenizer")
     assert task.num_samples == len(CaptionedImages(small_data / "cleaned", "train"))
