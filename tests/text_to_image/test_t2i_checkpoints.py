@@ -16,6 +16,7 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from components.engines.base.errors import UsageError
+from components.text_to_image.architecture import Architecture
 from components.text_to_image.generator import Generator
 from components.text_to_image.model import load_autoencoder, load_denoiser
 from tests.text_to_image.t2i_room import Room, make_tokenizer, shaped
@@ -136,6 +137,14 @@ def test_a_checkpoint_can_be_used_without_any_training(room, tmp_path):
     part = theirs.unet if room.architecture.network == "unet" else theirs.transformer
     assert torch.equal(weights_of(ours.network), weights_of(part))
     assert (room.root / "model_curve.csv").read_text() == "step\n"
+
+
+def test_pictures_of_another_size_than_the_checkpoints_are_refused(room):
+    room.autoencoder(enabled=False)
+    room.text_encoder()
+    room.architecture = Architecture(**{**room.architecture.model_dump(), "image_px": 32})
+    with pytest.raises(UsageError, match=r"Latents are 4 x 16 x 16, but the denoiser wants 4 x 8 x 8"):
+        room.train(enabled=False)
 
 
 def test_a_fine_tuned_autoencoder_keeps_the_latent_space_its_denoiser_knows(room):
