@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from components.engines.captioned.dataset import Captioned
 
 
+GALLERY = "gallery"  # as dvc.yaml calls it: while a stage runs its outputs have other names
+
+
 class Evaluate(Params):
     """How mismatches are drawn, and how many samples are shown."""
 
@@ -180,7 +183,7 @@ def _samples(params: Evaluate, trial: Trial, gallery: Path) -> list[dict[str, An
                 {
                     "id": pair.key,
                     "kind": name,
-                    "pictures": {"image": f"{gallery.name}/{pair.key}.png"},
+                    "pictures": {"image": f"{GALLERY}/{pair.key}.png"},
                     "fields": {
                         "caption": pair.caption,
                         "score": f"{trial.good[position]:.3f}",

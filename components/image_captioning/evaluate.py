@@ -13,6 +13,9 @@ from components.engines.generation.decoding import Decoding
 from components.image_captioning.architecture import Architecture
 
 
+GALLERY = "gallery"  # as dvc.yaml calls it: while a stage runs its outputs have other names
+
+
 class Evaluate(Params):
     """How captions are made, and how many samples are shown."""
 
@@ -90,7 +93,7 @@ def _samples(params: Evaluate, trial: Any, rows: list[dict[str, Any]], gallery: 
                 {
                     "id": example.key,
                     "kind": kind,
-                    "pictures": {"image": f"{gallery.name}/{example.key}.png"},
+                    "pictures": {"image": f"{GALLERY}/{example.key}.png"},
                     "fields": {
                         "caption": trial.outputs["chosen"][index],
                         "greedy": trial.outputs["greedy"][index],

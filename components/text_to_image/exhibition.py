@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from components.text_to_image.trial import Trial
 
 PROMPTS_SHOWN = 10
+GALLERY = "gallery"  # as dvc.yaml calls it: while a stage runs its outputs have other names
 
 
 class Exhibition:
@@ -53,8 +54,8 @@ class Exhibition:
             "id": pair.key,
             "kind": kind,
             "pictures": {
-                "painted": f"{self.gallery.name}/{pair.key}.png",
-                "real": f"{self.gallery.name}/{pair.key}-real.png",
+                "painted": f"{GALLERY}/{pair.key}.png",
+                "real": f"{GALLERY}/{pair.key}-real.png",
             },
             "fields": fields,
             "score": row["metrics"]["clip_score"],
@@ -71,14 +72,14 @@ class Exhibition:
         ]
         write_grid(self.gallery / "guidances.png", rows, [*ways, "real"])
         note = "One seed a row; on the right the real picture with that caption."
-        return {"title": "Samples at several guidances", "note": note, "file": f"{self.gallery.name}/guidances.png"}
+        return {"title": "Samples at several guidances", "note": note, "file": f"{GALLERY}/guidances.png"}
 
     def _optimised(self) -> dict[str, str]:
         ways = [self.trial.chosen, "student", "teacher in student's steps", "int8"]
         rows = [Row(self.trial.prompts[i], [self.trial.painted[way][i] for way in ways]) for i in self.shown]
         write_grid(self.gallery / "optimised.png", rows, ["teacher", "student", "teacher, few steps", "int8"])
         note = f"The teacher takes {self.trial.params.sampling.steps} steps with guidance; the student needs none."
-        return {"title": "Teacher and what was made of it", "note": note, "file": f"{self.gallery.name}/optimised.png"}
+        return {"title": "Teacher and what was made of it", "note": note, "file": f"{GALLERY}/optimised.png"}
 
     def _enlarged(self, folder: Path) -> dict[str, str]:
         from components.text_to_image.upscaler import Upscaler, bicubic
@@ -91,7 +92,7 @@ class Exhibition:
         return {
             "title": "Super-resolution of painted pictures",
             "note": "",
-            "file": f"{self.gallery.name}/enlarged.png",
+            "file": f"{GALLERY}/enlarged.png",
         }
 
     def _nearest(self, curated: Path) -> dict[str, str]:
@@ -104,7 +105,7 @@ class Exhibition:
         ]
         write_grid(self.gallery / "nearest.png", rows, ["painted", "nearest in training"])
         note = "Equal pictures would be remembered, not painted. Distance: root of the mean square, of 1."
-        return {"title": "Nearest training picture", "note": note, "file": f"{self.gallery.name}/nearest.png"}
+        return {"title": "Nearest training picture", "note": note, "file": f"{GALLERY}/nearest.png"}
 
     def charts(self, figures: dict[str, Any]) -> list[dict[str, Any]]:
         guidances = sorted(self.trial.params.guidances)

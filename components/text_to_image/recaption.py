@@ -16,6 +16,7 @@ from components.engines.generation.decoding import Decoding
 from components.text_to_image.filter import CURATED_SPLITS, Filter
 
 NUM_SAMPLES = 12
+PICTURES = "recaptioned"  # as dvc.yaml calls the folder: while a stage runs its outputs have other names
 
 
 class Recaption(Params):
@@ -106,7 +107,7 @@ def _samples(curated: Path, pictures: Path) -> list[dict[str, Any]]:
             {
                 "id": one.key,
                 "kind": "random",
-                "pictures": {"image": f"{pictures.name}/{one.key}.png"},
+                "pictures": {"image": f"{PICTURES}/{one.key}.png"},
                 "fields": {
                     "before": was["caption"],
                     "after": one.caption,
