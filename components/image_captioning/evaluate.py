@@ -12,7 +12,6 @@ from components.engines.base.stage import StageContext
 from components.engines.generation.decoding import Decoding
 from components.image_captioning.architecture import Architecture
 
-
 GALLERY = "gallery"  # as dvc.yaml calls it: while a stage runs its outputs have other names
 
 
