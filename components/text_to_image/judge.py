@@ -124,9 +124,9 @@ def known_pictures(shown: Any, image_px: int) -> tuple[Tensor, Tensor]:
     """Captioned images of the sample world as the judge sees them, [n, 3, px, px], and what is in them [n, attributes]."""
     from components.engines.worlds.scenes import Scene
     from components.text_to_image.judging import values_of
-    from components.text_to_image.pictures import to_tensor
+    from components.text_to_image.pictures import to_unit
 
-    return to_tensor([one.open() for one in shown], image_px), values_of([Scene(**one.scene) for one in shown])
+    return to_unit([one.open() for one in shown], image_px), values_of([Scene(**one.scene) for one in shown])
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from components.engines.base.seeds import derive
 from components.engines.training.task import Batch, Task, Turn
 from components.engines.worlds.scenes import ATTRIBUTES, Scene, paint, scenes
 from components.text_to_image.degrading import degraded
-from components.text_to_image.pictures import to_tensor
+from components.text_to_image.pictures import to_unit
 
 PAINTED_PX = 64  # as the room's pictures are stored
 SCENES_PER_EPOCH = 6400  # every epoch paints new ones
@@ -61,7 +61,7 @@ class Judging(Task):
             scene = self.pool[rng.integers(len(self.pool))]
             pictures.append(Image.fromarray(paint(scene, PAINTED_PX, rng)))
             chosen.append(scene)
-        images = to_tensor(pictures, self.image_px)
+        images = to_unit(pictures, self.image_px)
         generator = torch.Generator().manual_seed(derive(self.seed, "worse", epoch, int(indices[0])))
         return {"images": degraded(images, _MAX_BLUR_PX, _MAX_NOISE, generator), "values": values_of(chosen)}
 

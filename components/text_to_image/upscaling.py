@@ -11,7 +11,7 @@ from components.engines.base.seeds import derive
 from components.engines.captioned.dataset import CaptionedImages
 from components.engines.training.task import Batch, Task, Turn
 from components.text_to_image.degrading import degraded
-from components.text_to_image.pictures import square, to_tensor
+from components.text_to_image.pictures import to_pictures, to_unit
 from components.text_to_image.upscaler import Upscaler, psnr
 
 VALID_IMAGES, VALID_BATCH = 128, 32
@@ -79,5 +79,5 @@ class Upscaling(Task):
 
 def pair_of(pictures: list, image_px: int, factor: int) -> tuple[Tensor, Tensor]:
     """Pictures at the generated size and at `factor` times that: [n, 3, px, px], [n, 3, factor · px, factor · px]."""
-    squares = [square(picture, factor * image_px) for picture in pictures]
-    return to_tensor(squares, image_px), to_tensor(squares, factor * image_px)
+    large = to_unit(pictures, factor * image_px)
+    return to_unit(to_pictures(large), image_px), large

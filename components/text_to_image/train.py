@@ -1,0 +1,138 @@
+"""Diffusion training of the denoiser, and the finished model folder."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from components.engines.base import stage
+from components.engines.base.errors import UsageError
+from components.engines.base.params import Fraction, Params, Positive
+from components.engines.base.stage import StageContext
+from components.engines.training.params import Training
+from components.text_to_image.architecture import Architecture
+
+
+class Train(Params):
+    """Diffusion training: `caption_dropout` of the captions are replaced by the empty one; `on_the_fly` runs both encoders in
+    every step instead of reading what `precompute` stored; `checked_samples` of those are encoded again before training.
+
+    Not `enabled`, the checkpoint's denoiser is used as it is.
+    """
+
+    enabled: bool = True
+    caption_dropout: Fraction = 0.1
+    on_the_fly: bool = False
+    checked_samples: Annotated[int, Field(gt=0)] = 4
+    valid_samples: Positive = 512
+    training: Training
+
+
+def train(
+    params: Train,
+    architecture: Architecture,
+    context: StageContext,
+    curated: Path,
+    autoencoder: Path,
+    text_encoder: Path,
+    latents: Path,
+    model: Path,
+    train_curve: Path,
+) -> None:
+    """Write the model folder (a pipeline of diffusers: denoiser, autoencoder, text encoder, scheduler) and the loss curve (CSV).
+
+    Raises StageError if the stored latents are not what the encoders make of the pictures now.
+    """
+    from components.engines.shards.encoded import check_encoded
+    from components.engines.tracking.runs import stage_run
+    from components.engines.training.curve import write_curve
+    from components.engines.training.launch import launch
+    from components.engines.training.weights import load_module
+    from components.text_to_image.encoding import CaptionedEncoder, encoding_key
+
+    parts = Parts(autoencoder, text_encoder)
+    if not params.enabled:
+        if architecture.init_from is None:
+            raise UsageError(
+                "Nothing to use: text_to_image.train.enabled is false and text_to_image.architecture.init_from is null",
+                where="params.yaml",
+                do="name a checkpoint there, or train",
+            )
+        parts.generator(architecture, params.training.seed).save(model)
+        write_curve(train_curve, [])
+        return
+    if not params.on_the_fly:
+        check_encoded(
+            latents,
+            partial(CaptionedEncoder, autoencoder, text_encoder, architecture.image_px),
+            curated,
+            key=encoding_key(autoencoder, text_encoder, architecture.image_px),
+            samples=params.checked_samples,
+            seed=params.training.seed,
+        )
+    make_task = partial(denoising, params, architecture, curated, autoencoder, text_encoder, latents)
+    with stage_run(context, params.training.model_dump()) as run:
+        fit = launch(make_task, params.training, work=context.work, observer_factory=run.observer)
+        run.log_metrics(fit.scores)
+    generator = parts.generator(architecture, params.training.seed)
+    load_module(generator.network, fit.weights / "network.safetensors")
+    generator.save(model)
+    write_curve(train_curve, fit.curve)
+
+
+class Parts:
+    """What training starts from: the frozen encoders, and the denoiser, random or of the checkpoint."""
+
+    def __init__(self, autoencoder: Path, text_encoder: Path) -> None:
+        self.autoencoder, self.text_encoder = autoencoder, text_encoder
+
+    def generator(self, architecture: Architecture, seed: int) -> Any:
+        from components.engines.base.seeds import seed_everything
+        from components.text_to_image import model as networks
+        from components.text_to_image.conditioning import Conditioner
+        from components.text_to_image.generator import Generator
+
+        vae, conditioner = networks.load_autoencoder(self.autoencoder), Conditioner.load(self.text_encoder)
+        init_from = architecture.init_from
+        seed_everything(seed, "denoiser")
+        if init_from:
+            network = networks.load_denoiser(init_from, networks.FOLDERS[architecture.network])
+            scheduler = networks.load_scheduler(init_from, "scheduler")
+        else:
+            network = networks.build_denoiser(architecture, vae.config.latent_channels, conditioner.width)
+            scheduler = networks.build_scheduler(architecture)
+        return Generator(network, vae, conditioner, scheduler)
+
+
+def denoising(
+    params: Train, architecture: Architecture, curated: Path, autoencoder: Path, text_encoder: Path, latents: Path
+) -> Any:
+    """Build the task (also inside a Ray worker, so from plain arguments)."""
+    from components.engines.captioned.dataset import CaptionedImages
+    from components.engines.shards.encoded import EncodedSamples
+    from components.text_to_image.denoising import CachedInputs, Denoising, EncodedInputs
+    from components.text_to_image.encoding import CaptionedEncoder
+
+    generator = Parts(autoencoder, text_encoder).generator(architecture, params.training.seed)
+    inputs: list[Any]
+    if params.on_the_fly:
+        encoder = CaptionedEncoder(autoencoder, text_encoder, architecture.image_px, device="cpu")
+        inputs = [EncodedInputs(CaptionedImages(curated, split), encoder) for split in ("train", "valid")]
+    else:
+        inputs = [CachedInputs(EncodedSamples(latents, split)) for split in ("train", "valid")]
+    return Denoising(
+        generator.network.train(),
+        generator.scheduler,
+        *inputs,
+        null=generator.encode_prompts([""]),
+        caption_dropout=params.caption_dropout,
+        valid_samples=params.valid_samples,
+        seed=params.training.seed,
+    )
+
+
+if __name__ == "__main__":
+    stage.main(train)
