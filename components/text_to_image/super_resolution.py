@@ -26,7 +26,7 @@ class SuperResolution(Params):
     init_from: str | None = None
     factor: Annotated[int, Field(ge=2, le=4)] = 2
     width: Positive = 24
-    depths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (2, 2)
+    depths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (2,)
     heads: Positive = 2
     window: Positive = 8
     crop_px: Positive = 16

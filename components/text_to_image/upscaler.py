@@ -46,9 +46,9 @@ class Upscaler:
     def enlarged(self, images: Tensor) -> Tensor:
         """[n, 3, h, w] -> [n, 3, factor · h, factor · w], not yet clamped; gradients flow."""
         found = self.network(pixel_values=images).reconstruction
-        # Swin2SR pads to whole windows at the right and bottom
+        # Swin2SR pads to whole windows at the right and bottom, and adds the mean colour of its own data
         found = found[..., : self.factor * images.shape[-2], : self.factor * images.shape[-1]]
-        return bicubic(images, self.factor) + found if self.residual else found
+        return bicubic(images, self.factor) + found - self.network.swin2sr.mean if self.residual else found
 
     def upscale(self, images: Tensor, batch_size: int = 32) -> Tensor:
         """[n, 3, h, w] in [0, 1] -> [n, 3, factor · h, factor · w] in [0, 1], on the CPU."""

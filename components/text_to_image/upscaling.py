@@ -15,10 +15,12 @@ from components.text_to_image.pictures import to_pictures, to_unit
 from components.text_to_image.upscaler import Upscaler, psnr
 
 VALID_IMAGES, VALID_BATCH = 128, 32
+LOOKS = 4  # pictures are mostly ground, and edges are what is to be learnt (1.0 dB in place of 0.6 in the same time)
+SCALE = 100  # brings gradients near 1, where they are clipped
 
 
 class Upscaling(Task):
-    """Sample i is picture i of `train`, of which a random piece `crop_px` on a side (of the small picture) is looked at.
+    """Sample i is picture i of `train`, of which a piece `crop_px` on a side (of the small picture) is looked at.
 
     Every other piece is blurred a little, up to `max_blur_px`, because generated pictures are softer than real ones made small.
     Batches: `small` [batch, 3, crop, crop], `large` [batch, 3, factor · crop, factor · crop], in [0, 1].
@@ -56,25 +58,30 @@ class Upscaling(Task):
         return {name: torch.stack(tensors) for name, tensors in zip(("small", "large"), zip(*pieces, strict=True), strict=True)}  # fmt: skip
 
     def _piece(self, small: Tensor, large: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """The same place of both, mirrored half the time."""
-        factor = self.upscaler.factor
-        top, left = rng.integers(self.image_px - self.crop_px + 1, size=2)
-        pieces = [
-            picture[:, scale * top : scale * (top + self.crop_px), scale * left : scale * (left + self.crop_px)]
-            for picture, scale in ((small, 1), (large, factor))
-        ]
-        mirrored = bool(rng.integers(2))
-        return (pieces[0].flip(-1), pieces[1].flip(-1)) if mirrored else (pieces[0], pieces[1])
+        """The same place of both, mirrored half the time: of LOOKS random places the one with most to see."""
+        crop, factor = self.crop_px, self.upscaler.factor
+        places = rng.integers(self.image_px - crop + 1, size=(LOOKS, 2)).tolist()
+        top, left = max(places, key=lambda place: float(_at(small, *place, crop).var((1, 2)).sum()))
+        pieces = _at(small, top, left, crop), _at(large, factor * top, factor * left, factor * crop)
+        return (pieces[0].flip(-1), pieces[1].flip(-1)) if rng.integers(2) else pieces
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean absolute error of each picture, summed (L1 gives sharper edges than L2: Zhao et al. 2015, arXiv 1511.08861)."""
+        """Mean squared error of each picture, summed (times SCALE): what PSNR counts.
+
+        The absolute error, which most upscalers learn by, is the worse where pictures have grain: its gradient is as large for
+        every grain that nobody can foresee as for an edge (tried: no gain over bicubic in the same time).
+        """
         made = self.upscaler.enlarged(batch["small"]).float()
-        return functional.l1_loss(made, batch["large"], reduction="none").mean((1, 2, 3)).sum(), {}
+        return SCALE * functional.mse_loss(made, batch["large"], reduction="none").mean((1, 2, 3)).sum(), {}
 
     @torch.no_grad()
     def score(self) -> dict[str, float]:
         made = [psnr(self.upscaler.upscale(small), large) for small, large in self.valid]
         return {"valid_psnr_db": float(torch.cat(made).mean())}
+
+
+def _at(picture: Tensor, top: int, left: int, side: int) -> Tensor:
+    return picture[:, top : top + side, left : left + side]
 
 
 def pair_of(pictures: list, image_px: int, factor: int) -> tuple[Tensor, Tensor]:
