@@ -43,7 +43,8 @@ def text_encoder(
     from components.engines.training.curve import write_curve
     from components.text_to_image.conditioning import Conditioner
 
-    shape, curve = architecture.text, []
+    shape = architecture.text
+    curve: list[dict[str, Any]] = []
     if architecture.init_from:
         conditioner = Conditioner.load(architecture.init_from, shape.max_tokens)
     elif shape.encoder == "clip":

@@ -53,7 +53,6 @@ def train(
     from components.engines.training.weights import load_module
     from components.text_to_image.encoding import CaptionedEncoder, encoding_key
 
-    parts = Parts(autoencoder, text_encoder)
     if not params.enabled:
         if architecture.init_from is None:
             raise UsageError(
@@ -61,7 +60,7 @@ def train(
                 where="params.yaml",
                 do="name a checkpoint there, or train",
             )
-        parts.generator(architecture, params.training.seed).save(model)
+        start(architecture, autoencoder, text_encoder, params.training.seed).save(model)
         write_curve(train_curve, [])
         return
     if not params.on_the_fly:
@@ -77,34 +76,10 @@ def train(
     with stage_run(context, params.training.model_dump()) as run:
         fit = launch(make_task, params.training, work=context.work, observer_factory=run.observer)
         run.log_metrics(fit.scores)
-    generator = parts.generator(architecture, params.training.seed)
+    generator = start(architecture, autoencoder, text_encoder, params.training.seed)
     load_module(generator.network, fit.weights / "network.safetensors")
     generator.save(model)
     write_curve(train_curve, fit.curve)
-
-
-class Parts:
-    """What training starts from: the frozen encoders, and the denoiser, random or of the checkpoint."""
-
-    def __init__(self, autoencoder: Path, text_encoder: Path) -> None:
-        self.autoencoder, self.text_encoder = autoencoder, text_encoder
-
-    def generator(self, architecture: Architecture, seed: int) -> Any:
-        from components.engines.base.seeds import seed_everything
-        from components.text_to_image import model as networks
-        from components.text_to_image.conditioning import Conditioner
-        from components.text_to_image.generator import Generator
-
-        vae, conditioner = networks.load_autoencoder(self.autoencoder), Conditioner.load(self.text_encoder)
-        init_from = architecture.init_from
-        seed_everything(seed, "denoiser")
-        if init_from:
-            network = networks.load_denoiser(init_from, networks.FOLDERS[architecture.network])
-            scheduler = networks.load_scheduler(init_from, "scheduler")
-        else:
-            network = networks.build_denoiser(architecture, vae.config.latent_channels, conditioner.width)
-            scheduler = networks.build_scheduler(architecture)
-        return Generator(network, vae, conditioner, scheduler)
 
 
 def denoising(
@@ -116,22 +91,43 @@ def denoising(
     from components.text_to_image.denoising import CachedInputs, Denoising, EncodedInputs
     from components.text_to_image.encoding import CaptionedEncoder
 
-    generator = Parts(autoencoder, text_encoder).generator(architecture, params.training.seed)
-    inputs: list[Any]
-    if params.on_the_fly:
-        encoder = CaptionedEncoder(autoencoder, text_encoder, architecture.image_px, device="cpu")
-        inputs = [EncodedInputs(CaptionedImages(curated, split), encoder) for split in ("train", "valid")]
-    else:
-        inputs = [CachedInputs(EncodedSamples(latents, split)) for split in ("train", "valid")]
+    generator = start(architecture, autoencoder, text_encoder, params.training.seed)
+    # on the CPU: the loop moves them, with the denoiser
+    encoder = CaptionedEncoder(autoencoder, text_encoder, architecture.image_px, "cpu") if params.on_the_fly else None
+
+    def inputs(split: str) -> Any:
+        if encoder is None:
+            return CachedInputs(EncodedSamples(latents, split))
+        return EncodedInputs(CaptionedImages(curated, split), encoder)
+
     return Denoising(
         generator.network.train(),
         generator.scheduler,
-        *inputs,
-        null=generator.encode_prompts([""]),
+        inputs("train"),
+        inputs("valid"),
+        generator.encode_prompts([""]),
         caption_dropout=params.caption_dropout,
         valid_samples=params.valid_samples,
         seed=params.training.seed,
     )
+
+
+def start(architecture: Architecture, autoencoder: Path, text_encoder: Path, seed: int) -> Any:
+    """What training starts from: a denoiser, random from `seed` or as `init_from` has it, with the frozen encoders."""
+    from components.engines.base.seeds import seed_everything
+    from components.text_to_image import model as networks
+    from components.text_to_image.conditioning import Conditioner
+    from components.text_to_image.generator import Generator
+
+    vae, conditioner = networks.load_autoencoder(autoencoder), Conditioner.load(text_encoder)
+    seed_everything(seed, "denoiser")
+    if architecture.init_from:
+        network = networks.load_denoiser(architecture.init_from, networks.FOLDERS[architecture.network])
+        scheduler = networks.load_scheduler(architecture.init_from, "scheduler")
+    else:
+        network = networks.build_denoiser(architecture, vae.config.latent_channels, conditioner.width)
+        scheduler = networks.build_scheduler(architecture)
+    return Generator(network, vae, conditioner, scheduler)
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def _compare(
         if {name: array.shape for name, array in then.items()} != {name: array.shape for name, array in now.items()}:
             raise StageError("The encoder gives other arrays now than are stored", where=where, do=_AGAIN)
         for name, array in now.items():
-            distance = _distance(then[name], _narrowed(array, dtype, where))
+            distance = _distance(then[name], _narrowed(array, dtype))
             if not distance <= _TOLERANCES[dtype]:
                 raise StageError(
                     f"The stored {name} are not what the encoder gives now (off by {distance:.2g}): they are damaged, or "
@@ -208,7 +208,7 @@ class _Encoding:
 def _pack(key: str, arrays: Encoded, dtype: Format) -> Sample:
     from safetensors.numpy import save
 
-    data = save({name: np.ascontiguousarray(_narrowed(array, dtype, key)) for name, array in arrays.items()})
+    data = save({name: np.ascontiguousarray(_narrowed(array, dtype)) for name, array in arrays.items()})
     return {"__key__": key, "safetensors": data, "crc32": zlib.crc32(data).to_bytes(4, "big")}
 
 
@@ -225,18 +225,18 @@ def _unpack(sample: Sample, where: str) -> Encoded:
     return load(data)
 
 
-def _narrowed(array: np.ndarray, dtype: str, where: str) -> np.ndarray:
+def _narrowed(array: np.ndarray, dtype: str) -> np.ndarray:
     if not np.issubdtype(array.dtype, np.floating):
         return array
     with np.errstate(over="ignore"):  # looked at below
-        narrow = array.astype(_DTYPES[dtype])
+        narrow: np.ndarray = array.astype(_DTYPES[dtype])
     if not np.isfinite(narrow).all():
         told = (
             "the encoder gives values that are not finite"
             if not np.isfinite(array).all()
             else f"{dtype} cannot hold it"
         )
-        raise StageError(f"A sample cannot be stored: {told}", where=where, do="use fp32, or look at the encoder")
+        raise StageError(f"A sample cannot be stored: {told}", do="use fp32, or look at the encoder")
     return narrow
 
 
