@@ -28,8 +28,8 @@ VALID_BATCH = 32
 class Distilling(Task):
     """Sample i is the caption of `train[i]`, with noise of its own in every epoch; `valid` is what `score()` walks from.
 
-    Batches: `embeddings` [n, tokens, width], `mask` [n, tokens], `noise` [n, channels, side, side]. What the rollout makes of one:
-    `noisy`, `target` [n · steps, channels, side, side], `timesteps` [n · steps], embeddings and mask repeated.
+    Batches: `embeddings` [n, tokens, width], `mask` [n, tokens], `noise` [n, channels, side, side]. What the rollout makes of
+    one: `noisy`, `target` [n · steps, channels, side, side], `timesteps` [n · steps], embeddings and mask repeated.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Distilling(Task):
         }
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        """Mean squared error of each prediction, summed. For velocities that weighs pictures by 1 + SNR (arXiv 2202.00512, § 4)."""
+        """Squared error of each prediction, summed. Of velocities it weighs pictures by 1 + SNR (arXiv 2202.00512, § 4)."""
         said = denoise(self.student, batch["noisy"], batch["timesteps"], batch["embeddings"], batch["mask"])
         error = functional.mse_loss(said.float(), batch["target"], reduction="none")
         return error.flatten(1).mean(1).sum(), {}
@@ -129,7 +129,9 @@ class Levels:
 
     def target(self, i: int, here: Tensor, there: Tensor) -> Tensor:
         """Of step i, from latents `here` to `there`, [n, …]: the velocity or noise, as the network predicts it."""
-        a, s, a_next, s_next = (float(x) for x in (self.signal[i], self.noise[i], self.signal[i + 1], self.noise[i + 1]))
+        a, s, a_next, s_next = (
+            float(x) for x in (self.signal[i], self.noise[i], self.signal[i + 1], self.noise[i + 1])
+        )
         picture = (there - s_next / s * here) / (a_next - s_next / s * a)  # DDIM's step, solved for x_0 (appendix G)
         if self.prediction == "v_prediction":
             return (a * here - picture) / s

@@ -25,7 +25,8 @@ CAPTIONS, VECTORS = "captions.jsonl", "captions.safetensors"
 # Words that say nothing of what is in the picture.
 _FILLERS = frozenset(
     "a an the of in on at to and or with there is are was it its that this these those i you we me my your want would like "
-    "please make paint draw show give generate create picture pictures image images photo photograph drawing painting some".split()
+    "please make paint draw show give generate create some "
+    "picture pictures image images photo photograph drawing painting".split()
 )
 
 
@@ -53,7 +54,9 @@ class Enhancer:
         vectors = load_file(folder / VECTORS)["captions"]
         if len(captions) != len(vectors):
             raise StageError(
-                f"{len(captions)} captions have {len(vectors)} embeddings", where=str(folder), do="register the model again"
+                f"{len(captions)} captions have {len(vectors)} embeddings",
+                where=str(folder),
+                do="register the model again",
             )
         return cls(captions, vectors, embedder, num_nearest)
 

@@ -55,7 +55,8 @@ CONTEMPT: Group = (
 # Phrases in which those words mean nothing of the kind; they are taken out before anything is looked for.
 HARMLESS: Group = (
     "naked mole rat*", "naked eye", "sex and the city", "blue tit*", "great tit*", "coal tit*",
-    "murder of crows", "murder mystery", "murder mysteries", "murder on the orient express", "corpse flower*", "suicide squad", "killer whale*", "bath bomb*", "photo bomb*", "bomb cyclone",
+    "murder of crows", "murder mystery", "murder mysteries", "murder on the orient express", "corpse flower*",
+    "suicide squad", "killer whale*", "bath bomb*", "photo bomb*", "bomb cyclone",
     "bomb disposal", "bomb shelter*",
 )  # fmt: skip
 

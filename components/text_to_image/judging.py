@@ -55,15 +55,12 @@ class Judging(Task):
         self.turns = [Turn("judge", self.loss, list(network.parameters()), weight=lambda batch: len(batch["images"]))]
 
     def batch(self, indices: np.ndarray, epoch: int) -> Batch:
-        pictures, chosen = [], []
-        for index in indices.tolist():
-            rng = np.random.default_rng(derive(self.seed, "judge", epoch, index))
-            scene = self.pool[rng.integers(len(self.pool))]
-            pictures.append(Image.fromarray(paint(scene, PAINTED_PX, rng)))
-            chosen.append(scene)
-        images = to_unit(pictures, self.image_px)
-        generator = torch.Generator().manual_seed(derive(self.seed, "worse", epoch, int(indices[0])))
-        return {"images": degraded(images, _MAX_BLUR_PX, _MAX_NOISE, generator), "values": values_of(chosen)}
+        rngs = [np.random.default_rng(derive(self.seed, "judge", epoch, index)) for index in indices.tolist()]
+        chosen = [self.pool[rng.integers(len(self.pool))] for rng in rngs]
+        painted = [paint(scene, PAINTED_PX, rng) for scene, rng in zip(chosen, rngs, strict=True)]
+        images = to_unit([Image.fromarray(pixels) for pixels in painted], self.image_px)
+        worse = degraded(images, rngs, max_blur_px=_MAX_BLUR_PX, max_noise=_MAX_NOISE)
+        return {"images": worse, "values": values_of(chosen)}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of all attributes, summed; `all_right` counts pictures of which every attribute is right."""

@@ -45,6 +45,7 @@ def optimise(
     from components.engines.training.launch import launch
     from components.engines.training.weights import load_module
     from components.text_to_image.generator import Generator
+    from components.text_to_image.model import FOLDERS
     from components.text_to_image.quantising import quantise
 
     with stage_run(context, params.model_dump()) as run:
@@ -57,7 +58,7 @@ def optimise(
     how = {"sampler": "ddim", "steps": params.steps, "guidance": 1.0}
     taught = {"steps": params.teacher_steps, "guidance": params.guidance}
     write_json(optimised / STUDENT / SETTINGS, {**how, "teacher": taught})
-    quantise(model, optimised / INT8)
+    quantise(next(model / name for name in FOLDERS.values() if (model / name).is_dir()), optimised / INT8)
     write_curve(optimise_curve, fit.curve)
 
 
@@ -72,7 +73,8 @@ def distilling(params: Optimise, latents: Path, model: Path) -> Any:
     return Distilling(
         teacher.network,
         teacher.scheduler,
-        *(CachedInputs(EncodedSamples(latents, split)) for split in ("train", "valid")),
+        CachedInputs(EncodedSamples(latents, "train")),
+        CachedInputs(EncodedSamples(latents, "valid")),
         null=teacher.encode_prompts([""]),
         steps=params.steps,
         teacher_steps=params.teacher_steps,

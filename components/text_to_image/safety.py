@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from components.engines.base.errors import UsageError
-from components.text_to_image.harms import HARMLESS, HARMS, Group, Harm
+from components.text_to_image.harms import HARMLESS, HARMS, Group
 from components.text_to_image.wording import plain, readings, spaced_out, words
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class PromptLexicon:
                 f"There is no category of harm called {', '.join(sorted(unknown))}",
                 do=f"use {', '.join(harm.name for harm in HARMS)}",
             )
-        added = {name: ((tuple(" ".join(words(plain(one))) for one in phrases),),) for name, phrases in extra.items()}
+        added = {name: ((tuple(_phrase(one) for one in phrases),),) for name, phrases in extra.items()}
         self.harms = [replace(harm, rules=harm.rules + added.get(harm.name, ())) for harm in HARMS]
 
     def refusal(self, prompt: str) -> Refusal | None:
@@ -57,6 +57,11 @@ class PromptLexicon:
             if any(_holds(rule, reading, runs) for rule in harm.rules for reading in read):
                 return Refusal(harm.name, harm.reason)
         return None
+
+
+def _phrase(written: str) -> str:
+    """As it stands in the tables of harms.py."""
+    return " ".join(words(plain(written))) + ("*" if written.rstrip().endswith("*") else "")
 
 
 def _holds(rule: tuple[Group, ...], reading: str, runs: Sequence[str]) -> bool:
@@ -175,7 +180,7 @@ class Calibration:
 
 
 def calibrate(margins: np.ndarray, shows_it: np.ndarray) -> Calibration:
-    """The threshold with the best F2 (to miss one is worse than to refuse one too many); of equal ones the middle of the widest gap.
+    """The threshold with the best F2 (to miss one is worse than to refuse one too many); of equals the middle of the widest gap.
 
     `margins`: float [n]; `shows_it`: bool [n], with both kinds among them.
     """

@@ -20,7 +20,7 @@ from components.text_to_image.upscaler import Upscaler
 
 SETTINGS = "serving.json"  # beside the networks: networks, samplers, limits, concepts of this version
 CLIP, UPSCALER = "clip", "super_resolution"
-_SEEDS = 2**31  # above every seed that is drawn
+_SEEDS = 2**31  # above every seed: exact in a float too, as which a column with gaps arrives
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,12 @@ class Painter:
                 do=f"say in up to {self.max_prompt_chars} characters what is to be painted",
             )
         seed = one.get("seed")
-        return Request(prompt, prompt, str(one.get("negative_prompt") or "").strip(), None if seed is None else int(seed))
+        if seed is not None and not (isinstance(seed, int | float) and int(seed) == seed and 0 <= seed < _SEEDS):
+            raise UsageError(
+                f"{seed!r} is no seed", where=f"input {number + 1}", do=f"give a whole number below {_SEEDS}"
+            )
+        negative = str(one.get("negative_prompt") or "").strip()
+        return Request(prompt, prompt, negative, None if seed is None else int(seed))
 
     def _refusals(self, requests: Sequence[Request]) -> list[str | None]:
         """Why there will be no picture. A negative prompt may name what is not wanted in it."""

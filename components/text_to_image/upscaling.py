@@ -22,7 +22,7 @@ SCALE = 100  # brings gradients near 1, where they are clipped
 class Upscaling(Task):
     """Sample i is picture i of `train`, of which a piece `crop_px` on a side (of the small picture) is looked at.
 
-    Every other piece is blurred a little, up to `max_blur_px`, because generated pictures are softer than real ones made small.
+    Half of the pieces are blurred a little, up to `max_blur_px`, because generated pictures are softer than real ones made small.
     Batches: `small` [batch, 3, crop, crop], `large` [batch, 3, factor · crop, factor · crop], in [0, 1].
     """
 
@@ -48,20 +48,16 @@ class Upscaling(Task):
 
     def batch(self, indices: np.ndarray, epoch: int) -> Batch:
         small, large = pair_of([self.train[i].open() for i in indices.tolist()], self.image_px, self.upscaler.factor)
-        soft = torch.arange(len(small)) % 2 == 1
-        generator = torch.Generator().manual_seed(derive(self.seed, "softer", epoch, int(indices[0])))
-        small[soft] = degraded(small[soft], self.max_blur_px, 0.0, generator)
-        pieces = [
-            self._piece(small[row], large[row], np.random.default_rng(derive(self.seed, "piece", epoch, index)))
-            for row, index in enumerate(indices.tolist())
-        ]
-        return {name: torch.stack(tensors) for name, tensors in zip(("small", "large"), zip(*pieces, strict=True), strict=True)}  # fmt: skip
+        rngs = [np.random.default_rng(derive(self.seed, "piece", epoch, index)) for index in indices.tolist()]
+        softer = degraded(small, rngs, max_blur_px=self.max_blur_px)
+        pieces = [self._piece(*row) for row in zip(softer, large, rngs, strict=True)]
+        return {"small": torch.stack([one for one, _ in pieces]), "large": torch.stack([one for _, one in pieces])}
 
     def _piece(self, small: Tensor, large: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """The same place of both, mirrored half the time: of LOOKS random places the one with most to see."""
         crop, factor = self.crop_px, self.upscaler.factor
         places = rng.integers(self.image_px - crop + 1, size=(LOOKS, 2)).tolist()
-        top, left = max(places, key=lambda place: float(_at(small, *place, crop).var((1, 2)).sum()))
+        top, left = max(places, key=lambda at: float(_at(small, at[0], at[1], crop).var((1, 2)).sum()))
         pieces = _at(small, top, left, crop), _at(large, factor * top, factor * left, factor * crop)
         return (pieces[0].flip(-1), pieces[1].flip(-1)) if rng.integers(2) else pieces
 

@@ -6,7 +6,8 @@ import re
 import unicodedata
 from itertools import product
 
-# Letters of other alphabets that look like Latin ones (what NFKC leaves apart), lower case.
+# Letters of other alphabets that look like Latin ones (what NFKC leaves apart): capitals look like other letters than small ones.
+_CAPITAL_LOOK_ALIKES = str.maketrans("ΑΒΕΖΗΙΚΜΝΟΡΤΥΧАВЕКМНОРСТУХІЈЅ", "ABEZHIKMNOPTYXABEKMHOPCTYXIJS")
 _LOOK_ALIKES = str.maketrans(
     "аеорсухіјѕһԁԛԝкмнтвпгдзᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘʀꜱᴛᴜᴠᴡʏᴢαβγεηικνορτυχωıɑɡłøđæœ",
     "aeopcyxijshdqwkmhtbnrdzabcdefghijklmnoprstuvwyzabyenikvoptuxwiaglodao",
@@ -21,9 +22,11 @@ _WORD = re.compile(r"[^\W_]+")
 
 def plain(text: str) -> str:
     """Compatibility forms composed (NFKC), case folded, invisible characters and accents gone, look-alikes as Latin letters."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = unicodedata.normalize("NFKC", text).translate(_CAPITAL_LOOK_ALIKES).casefold()
     apart = unicodedata.normalize("NFD", folded)
-    seen = "".join(sign for sign in apart if unicodedata.category(sign) not in ("Cf", "Mn", "Me", "Cc") or sign in "\t\n")
+    seen = "".join(
+        sign for sign in apart if unicodedata.category(sign) not in ("Cf", "Mn", "Me", "Cc") or sign in "\t\n"
+    )
     return seen.translate(_LOOK_ALIKES)
 
 
