@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from components.text_to_image.architecture import Architecture
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from components.engines.worlds.scenes import Scene
 
 CONFIG, WEIGHTS, ABSENT = "config.json", "model.safetensors", "absent.json"
 VALID_IMAGES = 500
@@ -61,6 +64,14 @@ class Judge:
     def predict(self, images: Tensor) -> dict[str, Tensor]:
         """[n, 3, image_px, image_px] in [0, 1] -> per attribute the number of its value, int64 [n]."""
         return {name: answer.argmax(-1) for name, answer in self.logits(images).items()}
+
+    def right(self, images: Tensor, described: Sequence[Scene]) -> Tensor:
+        """Which attributes of each picture are as described: bool [n, attributes]."""
+        import torch
+
+        from components.text_to_image.judging import values_of
+
+        return torch.stack(list(self.predict(images).values()), dim=1) == values_of(described)
 
     def joint_log_probabilities(self, images: Tensor) -> Tensor:
         """[n, classes]: log-probability of every combination of values, attributes taken as independent (for the IS)."""

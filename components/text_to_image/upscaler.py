@@ -45,10 +45,17 @@ class Upscaler:
 
     def enlarged(self, images: Tensor) -> Tensor:
         """[n, 3, h, w] -> [n, 3, factor · h, factor · w], not yet clamped; gradients flow."""
-        found = self.network(pixel_values=images).reconstruction
-        # Swin2SR pads to whole windows at the right and bottom, and adds the mean colour of its own data
-        found = found[..., : self.factor * images.shape[-2], : self.factor * images.shape[-1]]
-        return bicubic(images, self.factor) + found - self.network.swin2sr.mean if self.residual else found
+        from torch.nn import functional
+
+        height, width = images.shape[-2:]
+        window = self.network.config.window_size  # the network takes whole windows only (transformers 5.23)
+        padding = (0, -width % window, 0, -height % window)
+        found = self.network(pixel_values=functional.pad(images, padding, mode="replicate")).reconstruction
+        found = found[..., : self.factor * height, : self.factor * width]
+        if not self.residual:
+            return found
+        # Swin2SR adds the mean colour of its own data, which the enlargement has already
+        return bicubic(images, self.factor) + found - self.network.swin2sr.mean
 
     def upscale(self, images: Tensor, batch_size: int = 32) -> Tensor:
         """[n, 3, h, w] in [0, 1] -> [n, 3, factor · h, factor · w] in [0, 1], on the CPU."""
