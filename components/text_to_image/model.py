@@ -155,16 +155,22 @@ def _load(kind: Any, source: str | Path, subfolder: str | None, **options: Any) 
     import torch
     from diffusers import ModelMixin
 
-    if issubclass(kind, ModelMixin):
+    is_network = issubclass(kind, ModelMixin)
+    if is_network:
         options = {"use_safetensors": True, "torch_dtype": torch.float32, **options}
     try:
-        return kind.from_pretrained(str(source), subfolder=subfolder, **options)
+        loaded = kind.from_pretrained(str(source), subfolder=subfolder, **options)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"Cannot load a {kind.__name__}: {str(error).strip().splitlines()[0]}",
             where="/".join(filter(None, (str(source), subfolder))),
             do="give a hub id or a folder in the layout of Stable Diffusion or PixArt, with safetensors",
         ) from None
+    if is_network:
+        loaded.register_to_config(
+            _name_or_path=""
+        )  # diffusers would write the path on this machine into what is saved next
+    return loaded
 
 
 def normalised(autoencoder: Any, latents: Any) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 
 def quantise(folder: Path, quantised: Path) -> None:
-    """Write the denoiser in `folder` with the weights of its linear layers as int8, one scale a row (LLM.int8-like rounding
-    without outliers: torchao's Int8WeightOnlyConfig), the rest as it was; safetensors, loadable like any denoiser of diffusers.
+    """Write the denoiser in `folder` with the weights of its linear layers as int8 with one scale a row (torchao's
+    Int8WeightOnlyConfig), the rest as it was: a folder that diffusers loads, safetensors.
     """
     from diffusers import TorchAoConfig
     from torchao.quantization import Int8WeightOnlyConfig
@@ -17,6 +18,20 @@ def quantise(folder: Path, quantised: Path) -> None:
 
     network = load_denoiser(folder, quantization_config=TorchAoConfig(Int8WeightOnlyConfig()))
     network.save_pretrained(quantised, safe_serialization=True)
+    for path in quantised.glob("*.safetensors"):
+        sort_header(path)
+
+
+def sort_header(path: Path) -> None:
+    """Put the keys of a safetensors file's header in order: metadata of several keys are written in a random one.
+
+    The format: 8 bytes with the header's length, the header (JSON, padded with spaces), the tensors.
+    """
+    data = path.read_bytes()
+    start = 8 + int.from_bytes(data[:8], "little")
+    header = json.dumps(json.loads(data[8:start]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data[start:])
 
 
 def weight_bytes(folder: Path) -> int:
