@@ -43,6 +43,10 @@ class Generator:
         vae, scheduler = load_autoencoder(folder, "vae"), load_scheduler(folder, "scheduler")
         return cls(denoiser, vae, Conditioner.load(folder), scheduler)
 
+    def with_network(self, network: str | Path) -> Self:
+        """The same parts around another denoiser, from its folder."""
+        return type(self)(load_denoiser(network), self.vae, self.text, self.scheduler)
+
     def save(self, folder: Path) -> None:
         """Write what plain diffusers loads as StableDiffusionPipeline or PixArtAlphaPipeline (safetensors)."""
         from diffusers import PixArtAlphaPipeline, StableDiffusionPipeline

@@ -130,8 +130,8 @@ def load_autoencoder(source: str | Path, subfolder: str | None = None) -> Any:
     return _load(AutoencoderKL, source, subfolder)
 
 
-def load_denoiser(source: str | Path, subfolder: str | None = None) -> Any:
-    """A folder says itself which kind its denoiser is; of a checkpoint on the hub the subfolder does."""
+def load_denoiser(source: str | Path, subfolder: str | None = None, **options: Any) -> Any:
+    """A folder says itself which kind its denoiser is; of a checkpoint on the hub the subfolder does. Options: diffusers'."""
     import diffusers
 
     name = _CLASSES["unet" if subfolder == FOLDERS["unet"] else "dit"]
@@ -140,7 +140,7 @@ def load_denoiser(source: str | Path, subfolder: str | None = None) -> Any:
         name = read_json(config).get("_class_name", name)
     if name not in _CLASSES.values():
         raise UsageError(f"{name} is no denoiser that is known here", where=str(config), do=f"use one of {_CLASSES}")
-    return _load(getattr(diffusers, name), source, subfolder)
+    return _load(getattr(diffusers, name), source, subfolder, **options)
 
 
 def load_scheduler(source: str | Path, subfolder: str | None = None) -> Any:
@@ -150,19 +150,27 @@ def load_scheduler(source: str | Path, subfolder: str | None = None) -> Any:
     return _load(DDIMScheduler, source, subfolder)
 
 
-def _load(kind: Any, source: str | Path, subfolder: str | None) -> Any:
-    """safetensors only, no code from the checkpoint."""
+def _load(kind: Any, source: str | Path, subfolder: str | None, **options: Any) -> Any:
+    """safetensors only, no code from the checkpoint; in fp32, which is to be said of quantised weights (8 bits stay 8 bits)."""
+    import torch
     from diffusers import ModelMixin
 
-    safe = {"use_safetensors": True} if issubclass(kind, ModelMixin) else {}
+    is_network = issubclass(kind, ModelMixin)
+    if is_network:
+        options = {"use_safetensors": True, "torch_dtype": torch.float32, **options}
     try:
-        return kind.from_pretrained(str(source), subfolder=subfolder, **safe)
+        loaded = kind.from_pretrained(str(source), subfolder=subfolder, **options)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"Cannot load a {kind.__name__}: {str(error).strip().splitlines()[0]}",
             where="/".join(filter(None, (str(source), subfolder))),
             do="give a hub id or a folder in the layout of Stable Diffusion or PixArt, with safetensors",
         ) from None
+    if is_network:
+        loaded.register_to_config(
+            _name_or_path=""
+        )  # diffusers would write the path on this machine into what is saved next
+    return loaded
 
 
 def normalised(autoencoder: Any, latents: Any) -> Any:
