@@ -129,9 +129,7 @@ def sampling(generator: Generator, repeats: int) -> list[dict[str, Any]]:
 
 def paint(generator: Generator, count: int, at_once: int, sampler: str, steps: int) -> None:
     prompts = ["a large plain red circle in the top left"] * count
-    generator.generate(
-        prompts, seeds=range(count), steps=steps, guidance=GUIDANCE, sampler=sampler, batch_size=at_once
-    )
+    generator.generate(prompts, seeds=range(count), steps=steps, guidance=GUIDANCE, sampler=sampler, batch_size=at_once)
 
 
 def row(name: str, ours: float, theirs: float, ratios: list[float], bar: float | None) -> dict[str, Any]:

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from components.engines.base import stage
-from components.engines.base.errors import StageError, UsageError
+from components.engines.base.errors import UsageError
 from components.engines.base.params import Params, Positive
-from components.engines.base.paths import read_json
 from components.engines.base.stage import StageContext
 from components.engines.training.params import Training
 from components.text_to_image.architecture import Architecture
@@ -40,14 +39,14 @@ def autoencoder(
 ) -> None:
     """Write an AutoencoderKL folder and its loss curve (CSV)."""
     from components.engines.captioned.dataset import CaptionedImages
+    from components.engines.captioned.validate import require_passed
     from components.engines.tracking.runs import stage_run
     from components.engines.training.curve import write_curve
     from components.engines.training.launch import launch
     from components.engines.training.weights import load_module
     from components.text_to_image.standardising import standardise
 
-    if not read_json(checked)["success"]:
-        raise StageError("The data checks failed, so nothing trains on these images", where=str(checked))
+    require_passed(checked)
     if not params.enabled:
         if architecture.init_from is None:
             raise UsageError(

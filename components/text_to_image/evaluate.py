@@ -55,9 +55,15 @@ def evaluate(
     pictures: Path,
     charts: Path,
     gallery: Path,
+    concepts: Path,
 ) -> None:
-    """Paint the test prompts by the model and by what was made of it; measure, and show."""
+    """Paint the test prompts by the model and by what was made of it; measure, and show.
+
+    `concepts` (JSON) are those that the inference pipeline is to refuse, calibrated on validation pictures.
+    """
+    from components.engines.captioned.dataset import CaptionedImages
     from components.engines.tracking.runs import stage_run
+    from components.text_to_image import prevention
     from components.text_to_image.exhibition import Exhibition
     from components.text_to_image.measuring import Measures
     from components.text_to_image.trial import Trial
@@ -66,7 +72,9 @@ def evaluate(
         trial = Trial(params, architecture, cleaned, text_to_image_model, optimised)
         measures = Measures(trial, clip_model, judge)
         rows = measures.example_rows()
+        refused = prevention.concepts_of(measures.embedder, list(CaptionedImages(cleaned, "valid")))
         figures = measures.figures(rows, curated, super_resolution)
+        figures |= prevention.figures(measures.embedder, refused, trial.pairs)
         write_json(metrics, figures)
         write_json(scores_json, _description(trial, rows))
         write_jsonl(scores_jsonl, rows)
@@ -74,6 +82,7 @@ def evaluate(
         write_jsonl(samples, show.samples(rows, params.num_samples))
         write_json(pictures, show.pictures(curated, super_resolution))
         write_json(charts, show.charts(figures))
+        write_json(concepts, [one.as_dict() for one in refused])
         run.log_metrics({name: value for name, value in figures.items() if isinstance(value, int | float)})
 
 

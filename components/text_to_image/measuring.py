@@ -22,6 +22,8 @@ from components.engines.scoring.modules.swd import swd
 from components.engines.scoring.perceptual import ClipFeatures, features_of
 from components.engines.worlds.scenes import ATTRIBUTES
 from components.text_to_image.judge import Judge
+from components.text_to_image.pictures import to_pictures
+from components.text_to_image.quantising import weight_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +51,7 @@ class Measures:
         """Per attribute whether the judge sees in picture i what prompt i says, bool [n]; and `all_four` at once."""
         assert self.judge is not None
         seen = self.judge.predict(images)
-        told = [one.scene for one in self.trial.pairs[prompts]]
+        told = [one.scene or {} for one in self.trial.pairs[prompts]]
         found = {
             name: np.array([values[int(number)] == scene[name] for number, scene in zip(seen[name], told, strict=True)])
             for name, values in ATTRIBUTES.items()
@@ -61,8 +63,6 @@ class Measures:
         return sentence_scores(clip_score, self._embedded(images), self.texts[prompts])
 
     def _embedded(self, images: Tensor) -> np.ndarray:
-        from components.text_to_image.pictures import to_pictures
-
         return self.embedder.embed_images(to_pictures(images)).numpy()
 
     def example_rows(self) -> list[dict[str, Any]]:
@@ -98,7 +98,9 @@ class Measures:
         figures |= self._autoencoder()
         figures |= self._enlargement(super_resolution)
         figures |= self._memory(curated)
-        figures["bytes_int8_over_fp32"] = size_of(trial.optimised / "int8") / size_of_network(trial.teacher.network)
+        figures["bytes_int8_over_fp32"] = weight_bytes(trial.optimised / "int8") / size_of_network(
+            trial.teacher.network
+        )
         figures["test_prompts"] = len(rows)
         figures["slices"] = by_slice(
             [row["slices"] for row in rows],
@@ -153,11 +155,14 @@ class Measures:
             "_one_image": trial.real[:1].expand_as(trial.real),
         }
         for control, images in logits.items():
-            score = compute(
-                inception_score, self.judge.joint_log_probabilities(images).numpy(), network="judge", splits=1
-            )  # type: ignore[union-attr]
-            figures[f"is_judge{control}"] = score["is_judge"]
+            figures[f"is_judge{control}"] = self._inception_score(images)
         return figures
+
+    def _inception_score(self, images: Tensor) -> float:
+        assert self.judge is not None
+        classes = self.judge.joint_log_probabilities(images).numpy()
+        score: float = compute(inception_score, classes, network="judge", splits=1)["is_judge"]
+        return score
 
     def _fit(self) -> dict[str, float]:
         """CLIPScore of every way of painting, of the real pictures, and of pictures painted for other prompts."""
@@ -208,7 +213,7 @@ class Measures:
 
     def _enlargement(self, folder: Path) -> dict[str, float]:
         """The upscaler against bicubic enlargement, on test pictures that are large enough to be made small first."""
-        from components.text_to_image.pictures import to_pixels
+        from components.text_to_image.pictures import to_unit
         from components.text_to_image.upscaler import Upscaler, bicubic
 
         upscaler = Upscaler.load(folder)
@@ -217,8 +222,8 @@ class Measures:
         large = [picture for picture in large if min(picture.size) >= px]
         if not large:
             return {}
-        originals = to_pixels(large, px) / 2 + 0.5
-        small = to_pixels(large, self.trial.image_px) / 2 + 0.5
+        originals = to_unit(large, px)
+        small = to_unit(large, self.trial.image_px)
         made, plain = upscaler.upscale(small), bicubic(small, upscaler.factor).clamp(0, 1)
         ours, theirs = compute(psnr, made, originals)["psnr"], compute(psnr, plain, originals)["psnr"]
         return {"psnr_upscaled": ours, "psnr_bicubic": theirs, "upscaling_gain": ours - theirs}
@@ -248,11 +253,6 @@ class Measures:
         if not hasattr(self, "_train"):
             self._train = self.trial.pixels(list(CaptionedImages(curated, "train"))).flatten(1)
         return self._train
-
-
-def size_of(folder: Path) -> int:
-    """Bytes of the weights in a folder."""
-    return sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def size_of_network(network: Any) -> int:

@@ -43,11 +43,3 @@ def _square(picture: Any, px: int) -> np.ndarray:
     if side == px:
         return np.asarray(picture.crop(box).convert("RGB"))
     return np.asarray(picture.convert("RGB").resize((px, px), Image.Resampling.LANCZOS, box=box))
-
-
-def to_pictures(images: Any) -> list[Any]:
-    """[n, 3, h, w] in [0, 1] -> RGB pictures, rounded to 8 bits."""
-    from PIL import Image
-
-    levels = (images.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(one) for one in levels]

@@ -13,7 +13,7 @@ from components.engines.base.seeds import derive
 from components.engines.captioned.dataset import Captioned, CaptionedImages
 from components.text_to_image.architecture import Architecture
 from components.text_to_image.generator import Generator
-from components.text_to_image.pictures import to_pixels
+from components.text_to_image.pictures import to_unit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,7 @@ class Trial:
 
     def pixels(self, images: Sequence[Captioned]) -> Tensor:
         """Pictures of the data set as the model paints them: [n, 3, image_px, image_px] in [0, 1]."""
-        return to_pixels([one.open() for one in images], self.image_px) / 2 + 0.5
+        return to_unit([one.open() for one in images], self.image_px)
 
     def reconstructed(self) -> Tensor:
         """The real pictures after encoding and decoding: the best that any denoiser could reach."""

@@ -40,10 +40,8 @@ def _load(name: str) -> Any:
     return evaluate.load(str(MODULES / name / f"{name}.py"), cache_dir=str(CACHE / "evaluate"), keep_in_memory=True)
 
 
-def compute(
-    metric: str | ModuleType, predictions: Sequence[Any], references: Sequence[Any] | None = None, **options: Any
-) -> dict[str, Any]:
-    """Figures of a whole corpus. `references[i]` is one reference or a list of them; perplexity takes none.
+def compute(metric: str | ModuleType, predictions: Any, references: Any = None, **options: Any) -> dict[str, Any]:
+    """Figures of a whole corpus, of sequences or arrays. `references[i]` is one reference or a list of them; some take none.
 
     Metrics of images and features take arrays or tensors (see `arrays.py` and each module for shapes).
     Raises UsageError for an unknown metric or option, StageError for nothing to score or unequal lengths.
@@ -58,9 +56,7 @@ def compute(
         raise UsageError(f"Metric {module.name}: {str(error).split('() ')[-1]}") from None
 
 
-def sentence_scores(
-    metric: str | ModuleType, predictions: Sequence[Any], references: Sequence[Any] | None = None, **options: Any
-) -> list[float]:
+def sentence_scores(metric: str | ModuleType, predictions: Any, references: Any = None, **options: Any) -> list[float]:
     """One figure per example, by the same metric; higher or lower is better as with the corpus figure."""
     module = load(metric)
     if not hasattr(module, "sentence_scores"):

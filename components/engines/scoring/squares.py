@@ -34,6 +34,7 @@ class Squares:
         """Square RGB pictures of any size -> [n, 3, px, px], float32."""
         import torch
 
+        assert self.px is not None
         size = (self.px, self.px)
         resized = (one if one.size == size else one.resize(size, self.processor.resample) for one in pictures)
         levels = np.stack([np.asarray(one) for one in resized])  # [n, px, px, 3], uint8
