@@ -74,7 +74,7 @@ def _description(trial: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _samples(params: Evaluate, trial: Any, rows: list[dict[str, Any]], gallery: Path) -> list[dict[str, Any]]:
-    """The worst, the best and some arbitrary captions, with their pictures in `gallery`."""
+    """The worst, the best and some arbitrary captions, with their pictures in `gallery` (which has another name while it is written)."""
     scores = [row["metrics"] for row in rows]
     order = sorted(range(len(rows)), key=lambda i: (scores[i].get("exact", 0), scores[i]["cider"], rows[i]["id"]))
     each = max(params.num_samples // 3, 1)
@@ -90,7 +90,7 @@ def _samples(params: Evaluate, trial: Any, rows: list[dict[str, Any]], gallery: 
                 {
                     "id": example.key,
                     "kind": kind,
-                    "pictures": {"image": f"{gallery.name}/{example.key}.png"},
+                    "pictures": {"image": f"gallery/{example.key}.png"},
                     "fields": {
                         "caption": trial.outputs["chosen"][index],
                         "greedy": trial.outputs["greedy"][index],
