@@ -17,9 +17,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -137,51 +138,72 @@ def map_efficiency(repeats: int, count: int = 384, batch: int = 32) -> list[dict
         with ShardWriter(folder / "src", "train", 128) as writer:
             writer.write_all(pictures(count))
         write_manifest(folder / "src", writer.shards)
-        passes = MapPasses(folder, count, batch, repeats + 1)  # the first warms up allocators and thread pools
-        turns = take_turns({"ours": passes.ours, "theirs": passes.bare})
+        return map_rows("map of a small ViT", partial(Embedder, batch), folder, count, repeats)
+
+
+def map_rows(
+    name: str, make: Callable[[Callable[[], None]], TimedMapper], folder: Path, count: int, repeats: int
+) -> list[dict[str, Any]]:
+    """Rows of the map over `folder/src` (full batches only) by the mapper that `make` gives: on the clock, and in CPU seconds."""
+    passes = MapPasses(make, folder, count, repeats + 1)  # the first warms up allocators and thread pools
+    turns = take_turns({"ours": passes.ours, "theirs": passes.bare})
     named = {"": turns.seconds, ", CPU seconds": turns.cpu_seconds}
-    wall, cpu = (
-        pass_row(f"map of a small ViT / bare forward{name}", count, repeats, turn) for name, turn in named.items()
-    )
+    wall, cpu = (pass_row(f"{name} / bare forward{kind}", count, repeats, turn) for kind, turn in named.items())
     return [wall, cpu | {"bar": None}]
+
+
+class TimedMapper(Protocol):
+    """A mapper that counts what it has decoded and embedded, calls back after every forward, and can be run without the map."""
+
+    batch_size: int
+    decoded: int
+    embedded: int
+
+    def decode(self, sample: dict[str, Any]) -> Any: ...
+
+    def apply(self, items: list[Any]) -> list[dict[str, Any]]: ...
+
+    def collate(self, items: list[Any]) -> Any:
+        """What `forward` takes."""
+        ...
+
+    def forward(self, batch: Any) -> Any: ...
 
 
 @dataclass
 class MapPasses:
     """The map and the bare forward, `repeats` times each over `folder/src`; both end a turn after every forward and pass."""
 
+    make: Callable[[Callable[[], None]], TimedMapper]
     folder: Path
     count: int
-    batch: int
     repeats: int
 
     def ours(self, end_turn: Callable[[], None]) -> None:
-        embedder = Embedder(self.batch, lambda: self.end_turn_of(embedder, end_turn))
+        mapper = self.make(lambda: self.end_turn_of(mapper, end_turn))
         end_turn()
         for number in range(self.repeats):
-            embedder.decoded = embedder.embedded = 0
+            mapper.decoded = mapper.embedded = 0
             work = self.folder / f"work-{number}"
-            map_shards(lambda: embedder, self.folder / "src", self.folder / "dst", work=work)
+            map_shards(lambda: mapper, self.folder / "src", self.folder / "dst", work=work)
             end_turn()
 
-    def end_turn_of(self, embedder: Embedder, end_turn: Callable[[], None]) -> None:
+    def end_turn_of(self, mapper: TimedMapper, end_turn: Callable[[], None]) -> None:
         """Once the line has decoded all it may decode ahead: its threads must not work in the other's time."""
-        ahead = min(self.count, embedder.embedded + _AHEAD * self.batch)
-        while embedder.decoded < ahead:
+        ahead = min(self.count, mapper.embedded + _AHEAD * mapper.batch_size)
+        while mapper.decoded < ahead:
             time.sleep(0.0005)
         end_turn()
 
     def bare(self, end_turn: Callable[[], None]) -> None:
-        import torch
-
-        embedder = Embedder(self.batch, end_turn)
-        items = [embedder.decode(sample) for sample in ShardReader(self.folder / "src", "train")]
-        pixels = torch.stack([pixels for _, pixels in items])
-        batches = [x_bchw.clone() for x_bchw in pixels.split(self.batch)]
+        mapper = self.make(end_turn)
+        items = [mapper.decode(sample) for sample in ShardReader(self.folder / "src", "train")]
+        size = mapper.batch_size
+        batches = [mapper.collate(items[start : start + size]) for start in range(0, len(items), size)]
         end_turn()
         for _ in range(self.repeats):
-            for x_bchw in batches:
-                embedder.forward(x_bchw)
+            for batch in batches:
+                mapper.forward(batch)
             end_turn()
 
 
@@ -225,10 +247,13 @@ class Embedder:
         self.after_forward()
         return embedded
 
-    def apply(self, items: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+    def collate(self, items: list[tuple[str, Any]]) -> Any:
         import torch
 
-        embedded = self.forward(torch.stack([pixels for _, pixels in items])).numpy()
+        return torch.stack([pixels for _, pixels in items])
+
+    def apply(self, items: list[tuple[str, Any]]) -> list[dict[str, Any]]:
+        embedded = self.forward(self.collate(items)).numpy()
         return [{"__key__": key, "f32": row.tobytes()} for (key, _), row in zip(items, embedded, strict=True)]
 
 

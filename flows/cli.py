@@ -153,6 +153,11 @@ def _add_models(verb: Any) -> None:
     predict.add_argument(
         "--alias", default="champion", metavar="ALIAS", help="champion (default), previous or a number"
     )
+    whatif = verb("whatif", "what a filter would keep at other thresholds, from stored scores")
+    whatif.add_argument("system", metavar="SYSTEM")
+    whatif.add_argument(
+        "--threshold", type=float, nargs="+", metavar="T", help="default: the params' own and every tenth of the scores"
+    )
     report = verb("report", "write a system's report page")
     report.add_argument("system", metavar="SYSTEM")
 

@@ -1,7 +1,8 @@
 """Pictures and charts that stages leave for the report, made part of the page.
 
-`pictures.json` is a list of `{"title", "note", "file"}`, `charts.json` a list of `{"title", "kind": "lines", "xlabel", "series":
-{name: [[x, y], …]}}` or `{"title", "kind": "bars", "xlabel", "values": {name: y}}`; files are relative to the report's folder.
+`pictures.json`, and every `*_pictures.json`, is a list of `{"title", "note", "file"}`. `charts.json`, and every
+`*_charts.json`, is a list of `{"title", "kind": "lines", "xlabel", "series": {name: [[x, y], …]}}` and of `{"title", "kind":
+"bars", "xlabel", "values": {name: y}}`. Files are relative to the report's folder.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import Any
 from components.engines.base.errors import StageError
 from components.engines.base.paths import read_json
 
-FILES = ("pictures.json", "charts.json")
+ENDINGS = ("pictures.json", "charts.json")
 _MIME = {".png": "image/png", ".jpg": "image/jpeg", ".gif": "image/gif"}
 
 
 def pictures(folder: Path) -> list[dict[str, Any]]:
     """Every picture with its `source`, a data URI."""
-    listed = _listed(folder / "pictures.json")
+    listed = _listed(folder, "pictures.json")
     return [{**one, "source": embedded(folder, one["file"])} for one in listed]
 
 
@@ -28,7 +29,7 @@ def charts(folder: Path) -> list[dict[str, Any]]:
     from flows.charts import bars, lines
 
     drawn = []
-    for one in _listed(folder / "charts.json"):
+    for one in _listed(folder, "charts.json"):
         if one["kind"] == "lines":
             series = {name: [(float(x), float(y)) for x, y in points] for name, points in one["series"].items()}
             svg = lines(series, xlabel=one["xlabel"])
@@ -48,5 +49,6 @@ def embedded(folder: Path, file: str) -> str:
     return f"data:{_MIME[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
 
 
-def _listed(path: Path) -> list[dict[str, Any]]:
-    return read_json(path) if path.is_file() else []
+def _listed(folder: Path, ending: str) -> list[dict[str, Any]]:
+    files = sorted(folder.glob(f"*{ending}"), key=lambda path: (path.name != ending, path.name))
+    return [one for path in files for one in read_json(path)]

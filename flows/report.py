@@ -116,8 +116,12 @@ def _funnels(data: Path, order: list[str]) -> list[dict[str, Any]]:
 
 def _other_metrics(folder: Path) -> list[dict[str, Any]]:
     """Metrics files of other stages than evaluate (cleaning, …)."""
-    known = {"metrics.json", "scores.json", "checked.json", "verdict.json", *illustrations.FILES}
-    paths = [path for path in sorted(folder.glob("*.json")) if path.name not in known]
+    known = {"metrics.json", "scores.json", "checked.json", "verdict.json"}
+    paths = [
+        path
+        for path in sorted(folder.glob("*.json"))
+        if path.name not in known and not path.name.endswith(illustrations.ENDINGS)
+    ]
     return [{"title": path.stem, "figures": _flat(read_json(path))} for path in paths]
 
 

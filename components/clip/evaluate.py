@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from components.engines.captioned.dataset import Captioned
 
 
+GALLERY = "gallery"  # as dvc.yaml calls it: while a stage runs its outputs have other names
+
+
 class Evaluate(Params):
     """How mismatches are drawn, and how many samples are shown."""
 
@@ -35,6 +38,7 @@ def evaluate(
     scores_json: Path,
     scores_jsonl: Path,
     samples: Path,
+    gallery: Path,
 ) -> None:
     """Tell right captions from mismatched ones on the test split, retrieve, and find labelled noise in the validation split."""
     from components.engines.captioned.dataset import CaptionedImages
@@ -49,7 +53,7 @@ def evaluate(
     write_json(metrics, figures)
     write_json(scores_json, _description(pairs, rows))
     write_jsonl(scores_jsonl, rows)
-    write_jsonl(samples, _samples(params, trial))
+    write_jsonl(samples, _samples(params, trial, gallery))
     with stage_run(context, params.model_dump()) as run:
         run.log_metrics({name: value for name, value in figures.items() if isinstance(value, int | float)})
 
@@ -160,30 +164,36 @@ def _description(pairs: list[Captioned], rows: list[dict[str, Any]]) -> dict[str
     return {"examples": digest_value(examples), "metrics": metrics}
 
 
-def _samples(params: Evaluate, trial: Trial) -> list[dict[str, Any]]:
-    """Pairs by how far the right caption's score lies above the hardest mismatch's: the worst, the best, some arbitrary."""
+def _samples(params: Evaluate, trial: Trial, gallery: Path) -> list[dict[str, Any]]:
+    """Pairs by how far the right caption's score lies above the hardest mismatch's: the worst, the best, some arbitrary; their
+    pictures in `gallery`."""
     kind = "one_attribute" if trial.changed else "any"
     margins = trial.good - trial.bad[kind]
     order = np.argsort(margins, kind="stable").tolist()
     each = max(params.num_samples // 3, 1)
     step = max(len(order) // each, 1)
     kinds = [("bad", order[:each]), ("good", order[::-1][:each]), ("random", list(range(0, len(order), step))[:each])]
-    return [
-        {
-            "id": trial.pairs[position].key,
-            "kind": name,
-            "fields": {
-                "image": str(trial.pairs[position].told.get("name") or trial.pairs[position].key),
-                "caption": trial.pairs[position].caption,
-                "score": f"{trial.good[position]:.3f}",
-                "mismatch": trial.mismatches[kind][position],
-                "score of the mismatch": f"{trial.bad[kind][position]:.3f}",
-            },
-            "score": float(margins[position]),
-        }
-        for name, chosen in kinds
-        for position in chosen
-    ]
+    gallery.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for name, chosen in kinds:
+        for position in chosen:
+            pair = trial.pairs[position]
+            (gallery / f"{pair.key}.png").write_bytes(pair.image)
+            rows.append(
+                {
+                    "id": pair.key,
+                    "kind": name,
+                    "pictures": {"image": f"{GALLERY}/{pair.key}.png"},
+                    "fields": {
+                        "caption": pair.caption,
+                        "score": f"{trial.good[position]:.3f}",
+                        "mismatch": trial.mismatches[kind][position],
+                        "score of the mismatch": f"{trial.bad[kind][position]:.3f}",
+                    },
+                    "score": float(margins[position]),
+                }
+            )
+    return rows
 
 
 if __name__ == "__main__":

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from components.clip.architecture import Architecture
+from components.engines.nn.positions import fixed_table
 from components.engines.scoring.embedder import pooling_at_the_end
+
+_POSITION_SCALE = 0.3  # about the scale of the patches' content at the start
 
 
 def build(architecture: Architecture, tokenizer: Any) -> Any:
@@ -38,7 +43,20 @@ def build(architecture: Architecture, tokenizer: Any) -> Any:
         "projection_dim": architecture.embedding_dim,
     }
     network = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=architecture.embedding_dim))
+    _place_patches(network.vision_model.embeddings, architecture)
     return pooling_at_the_end(network, tokenizer, "clip.tokenizer")
+
+
+def _place_patches(embeddings: Any, architecture: Architecture) -> None:
+    """Start the learnt positions of the patches as sines and cosines of row and column (as MAE has them, arXiv:2111.06377).
+
+    The class's own start, noise of .02, is a fifteenth of what the patches' content weighs: some seeds then learn no position
+    at all within a short training (AUC of captions wrong in position alone .57 instead of 1.00).
+    """
+    side = architecture.image_px // architecture.patch_px
+    table = fixed_table(side, side, architecture.vision_width, per_axis=True)
+    with torch.no_grad():
+        embeddings.position_embedding.weight[1:] = _POSITION_SCALE * table  # row 0 is the class token's
 
 
 def build_processor(architecture: Architecture) -> Any:

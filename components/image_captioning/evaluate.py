@@ -12,6 +12,8 @@ from components.engines.base.stage import StageContext
 from components.engines.generation.decoding import Decoding
 from components.image_captioning.architecture import Architecture
 
+GALLERY = "gallery"  # as dvc.yaml calls it: while a stage runs its outputs have other names
+
 
 class Evaluate(Params):
     """How captions are made, and how many samples are shown."""
@@ -74,7 +76,7 @@ def _description(trial: Any, rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _samples(params: Evaluate, trial: Any, rows: list[dict[str, Any]], gallery: Path) -> list[dict[str, Any]]:
-    """The worst, the best and some arbitrary captions, with their pictures in `gallery` (which has another name while it is written)."""
+    """The worst, the best and some arbitrary captions, with their pictures in `gallery`."""
     scores = [row["metrics"] for row in rows]
     order = sorted(range(len(rows)), key=lambda i: (scores[i].get("exact", 0), scores[i]["cider"], rows[i]["id"]))
     each = max(params.num_samples // 3, 1)
@@ -90,7 +92,7 @@ def _samples(params: Evaluate, trial: Any, rows: list[dict[str, Any]], gallery: 
                 {
                     "id": example.key,
                     "kind": kind,
-                    "pictures": {"image": f"gallery/{example.key}.png"},
+                    "pictures": {"image": f"{GALLERY}/{example.key}.png"},
                     "fields": {
                         "caption": trial.outputs["chosen"][index],
                         "greedy": trial.outputs["greedy"][index],

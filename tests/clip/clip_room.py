@@ -45,7 +45,7 @@ class Room:
 
     def evaluate(self):
         root = self.root
-        outs = [root / name for name in ("metrics.json", "scores.json", "scores.jsonl", "samples.jsonl")]
+        outs = [root / name for name in ("metrics.json", "scores.json", "scores.jsonl", "samples.jsonl", "gallery")]
         evaluate(Evaluate(), self.architecture, self.context("evaluate"), root / "cleaned", root / "model", *outs)
         return read_json(root / "metrics.json")
 

@@ -15,7 +15,7 @@ from tests.flows.toy_project import REPOSITORY, edit, genworks, quiet_environmen
 
 VERBS = [
     "list", "run", "plan", "estimate", "why", "accept", "compare", "promote", "rollback", "history", "lineage", "reproduce",
-    "predict", "report", "doctor", "up",
+    "predict", "whatif", "report", "doctor", "up",
 ]  # fmt: skip
 
 

@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from components.engines.base.errors import StageError
 from components.engines.base.params import Params, Positive
-from components.engines.base.paths import read_json
+from components.engines.captioned.validate import require_passed
 
 # The end token must not be number 2: CLIPTextModel takes `eos_token_id: 2` for an old checkpoint and pools elsewhere.
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<start>", "unk_token": "<unk>", "eos_token": "<end>"}
@@ -29,8 +28,7 @@ def write_tokenizer(
 
     Sequences of a trained one stand between a start and an end token.
     """
-    if not read_json(checked)["success"]:
-        raise StageError("The data checks failed, so nothing trains on these images", where=str(checked))
+    require_passed(checked)
     if init_from:
         from components.engines.nn.checkpoints import load_tokenizer
 

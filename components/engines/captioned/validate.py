@@ -7,6 +7,7 @@ from pathlib import Path
 
 from components.engines.base.errors import StageError
 from components.engines.base.params import Fraction, Params, Positive
+from components.engines.base.paths import read_json
 from components.engines.base.stage import StageContext
 
 
@@ -58,3 +59,9 @@ def validate_images(params: ImageBounds, context: StageContext, cleaned: Path, c
                 where=f"params.yaml: {context.system}.validate",
                 do="give more data, loosen the clean stage, or lower the bound",
             )
+
+
+def require_passed(checked: Path) -> None:
+    """Raises StageError if the checks of this result (JSON) failed."""
+    if not read_json(checked)["success"]:
+        raise StageError("The data checks failed, so nothing learns from these images", where=str(checked))

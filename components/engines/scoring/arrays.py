@@ -29,6 +29,8 @@ class ArrayMetric(evaluate.Metric):
         """The figures; without arrays, of what `add` and `add_batch` collected."""
         if predictions is None and references is None:
             return super().compute(**options)
+        if references is not None and "references" not in self._feature_names():
+            raise UsageError(f"Metric {self.name} takes no references")
         given = {"predictions": predictions, "references": references}
         return self._compute(**{name: given[name] for name in self._feature_names()}, **options)
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from components.engines.base.errors import UsageError
 from components.engines.nn.checkpoints import load_network, load_processor, load_tokenizer
+from components.engines.scoring.squares import Squares
 
 Batch = dict[str, Tensor]
 
@@ -23,6 +24,7 @@ class Embedder:
 
     def __init__(self, network: Any, tokenizer: Any, processor: Any, max_tokens: int | None = None) -> None:
         self.network, self.tokenizer, self.processor = network, tokenizer, processor
+        self.squares = Squares(processor)
         positions = network.config.text_config.max_position_embeddings
         self.max_tokens = min(max_tokens or positions, positions)
 
@@ -41,6 +43,8 @@ class Embedder:
 
     def pixels(self, pictures: Sequence[Any]) -> Tensor:
         """RGB pictures of any size -> [batch, 3, px, px]."""
+        if pictures and all(self.squares.take(picture) for picture in pictures):
+            return self.squares.pixels(pictures)
         return self.processor(images=list(pictures), return_tensors="pt")["pixel_values"]
 
     def tokens(self, texts: Sequence[str]) -> Batch:

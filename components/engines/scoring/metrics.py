@@ -9,7 +9,6 @@ in it, an imported one too. Stages pass the imported module rather than its name
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -17,9 +16,9 @@ from types import ModuleType
 from typing import Any
 
 from components.engines.base.errors import StageError, UsageError
+from components.engines.scoring import CACHE
 
 MODULES = Path(__file__).parent / "modules"
-CACHE = Path(__file__).parents[3] / ".cache" / "huggingface"
 
 
 def names() -> list[str]:
@@ -36,14 +35,9 @@ def load(metric: str | ModuleType) -> Any:
 def _load(name: str) -> Any:
     if name not in names():
         raise UsageError(f"There is no metric '{name}'", where=str(MODULES), do=f"use one of: {', '.join(names())}")
-    # Read when evaluate is first imported: its copies of the modules stay in the project, and a local module asks no server.
-    os.environ.setdefault("HF_HOME", str(CACHE))
-    os.environ.setdefault("HF_MODULES_CACHE", str(Path(os.environ["HF_HOME"]) / "modules"))
-    os.environ.setdefault("HF_EVALUATE_OFFLINE", "1")
     import evaluate
 
-    folder = Path(os.environ["HF_HOME"]) / "evaluate"
-    return evaluate.load(str(MODULES / name / f"{name}.py"), cache_dir=str(folder), keep_in_memory=True)
+    return evaluate.load(str(MODULES / name / f"{name}.py"), cache_dir=str(CACHE / "evaluate"), keep_in_memory=True)
 
 
 def compute(

@@ -38,7 +38,8 @@ class ClipFeatures:
     """CLIP's image encoder: features are its embeddings (projected, *not* of length 1), maps the patches of every layer.
 
     `model` is a transformers CLIPModel, CLIPVisionModelWithProjection or CLIPVisionModel (which has no projection: the
-    pooled state stands in). Images of another size are resized bicubically; `mean` and `std` are the image processor's.
+    pooled state stands in). Images of another size are resized, whole, to the network's square; `mean` and `std` are the
+    image processor's.
     """
 
     def __init__(
@@ -55,21 +56,24 @@ class ClipFeatures:
 
     @classmethod
     def load(cls, folder: str | Path, name: str = "clip") -> ClipFeatures:
-        """From a hub id or folder with the weights of a whole CLIP model or its image encoder (safetensors only) and, if
-        there is one, its preprocessor_config.json."""
+        """From a hub id or folder with the weights of a whole CLIP model or its image encoder (safetensors only) and
+        its preprocessor_config.json."""
         from transformers import AutoConfig, CLIPImageProcessorPil, CLIPModel, CLIPVisionModelWithProjection
 
+        do = "give a hub id or a folder with config.json, model.safetensors and preprocessor_config.json"
         try:
             whole = AutoConfig.from_pretrained(str(folder)).model_type == "clip"
             kind = CLIPModel if whole else CLIPVisionModelWithProjection
-            model = kind.from_pretrained(str(folder), use_safetensors=True)
+            model, loaded = kind.from_pretrained(str(folder), use_safetensors=True, output_loading_info=True)
             processor = CLIPImageProcessorPil.from_pretrained(str(folder))
         except (OSError, ValueError) as error:
+            cause = str(error).strip().splitlines()[0]
+            raise UsageError(f"Cannot load a CLIP image encoder: {cause}", where=str(folder), do=do) from None
+        if loaded["missing_keys"]:  # transformers would leave them random and say so in a warning
+            missing = ", ".join(sorted(loaded["missing_keys"])[:3])
             raise UsageError(
-                f"Cannot load a CLIP image encoder: {str(error).strip().splitlines()[0]}",
-                where=str(folder),
-                do="give a hub id or a folder with config.json, model.safetensors and preprocessor_config.json",
-            ) from None
+                f"The checkpoint lacks weights of the CLIP image encoder: {missing}", where=str(folder), do=do
+            )
         return cls(model, name, processor.image_mean, processor.image_std)
 
     def features(self, images: Tensor) -> Tensor:

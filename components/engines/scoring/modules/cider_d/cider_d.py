@@ -37,25 +37,28 @@ class CiderD(evaluate.Metric):
         """One CIDEr-D per image, 0 to 10. Raises StageError where fewer than two images leave nothing to weigh words by."""
         if tokenize not in TOKENIZERS:
             raise UsageError(f"tokenize '{tokenize}' is none of {', '.join(TOKENIZERS)}")
+        if max_order < 1 or sigma <= 0:
+            raise UsageError(f"CIDEr-D needs max_order ≥ 1 and sigma above 0, not {max_order} and {sigma}")
         split = _ptb if tokenize == "ptb" else str.split
-        counted = [[_ngrams(split(text), max_order) for text in choices] for choices in alternatives(references)]
-        documents = (
-            counted
-            if corpus is None
-            else [[_ngrams(split(text), max_order) for text in choices] for choices in alternatives(corpus)]
-        )
+        counted = _counted(references, split, max_order)
+        documents = counted if corpus is None else _counted(corpus, split, max_order)
         if len(documents) < 2:
             raise StageError(
                 "CIDEr-D weighs words by the images they are said of, and one image gives every word the weight 0",
                 do="score more images together, or pass the references of others as `corpus`",
             )
         idf = _InverseDocumentFrequency(documents)
-        return [
-            10
-            * math.fsum(_agreement(_ngrams(split(text), max_order), one, idf, sigma) for one in choices)
-            / len(choices)
-            for text, choices in zip(predictions, counted, strict=True)
-        ]
+        scores = []
+        for text, choices in zip(predictions, counted, strict=True):
+            candidate = _ngrams(split(text), max_order)
+            agreements = [_agreement(candidate, reference, idf, sigma) for reference in choices]
+            scores.append(10 * math.fsum(agreements) / len(agreements))
+        return scores
+
+
+def _counted(references, split, max_order):
+    """n-grams of every reference of every image."""
+    return [[_ngrams(split(text), max_order) for text in choices] for choices in alternatives(references)]
 
 
 class _InverseDocumentFrequency(dict):
@@ -91,7 +94,8 @@ def _agreement(candidate, reference, idf, sigma):
     the right words over and over."""
     excess = sum(candidate[0].values()) - sum(reference[0].values())
     penalty = math.exp(-(excess**2) / (2 * sigma**2))
-    return penalty * math.fsum(map(lambda a, b: _cosine(a, b, idf), candidate, reference)) / len(candidate)
+    cosines = [_cosine(*orders, idf) for orders in zip(candidate, reference, strict=True)]
+    return penalty * math.fsum(cosines) / len(cosines)
 
 
 def _cosine(candidate, reference, idf):

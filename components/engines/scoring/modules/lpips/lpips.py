@@ -1,9 +1,12 @@
 """LPIPS (Zhang et al. 2018): how different two images look, by the feature maps of a network."""
 
+import math
+
 import datasets
 import evaluate
 import torch
 
+from components.engines.base.errors import UsageError
 from components.engines.scoring import arrays, perceptual
 
 
@@ -22,19 +25,16 @@ class Lpips(arrays.ArrayMetric):
             features=datasets.Features({"predictions": picture, "references": picture}),
         )
 
-    def _compute(self, predictions, references, network=None, weights=None, batch_size=32):
-        name = arrays.figure("lpips", getattr(network, "name", network))
-        return {name: _distances(predictions, references, network, weights, batch_size).double().mean().item()}
+    def _compute(self, predictions, references, network=None, **options):
+        distances = self.sentence_scores(predictions, references, network, **options)
+        return {arrays.figure("lpips", network.name): math.fsum(distances) / len(distances)}
 
     def sentence_scores(self, predictions, references, network=None, weights=None, batch_size=32):
         """The distance of each pair."""
-        arrays.figure("lpips", getattr(network, "name", network))
-        return _distances(predictions, references, network, weights, batch_size).tolist()
-
-
-def _distances(predictions, references, network, weights, batch_size):
-    images, others = arrays.images(predictions, "Predictions"), arrays.images(references, "References")
-    arrays.same_shape(images, others)
-    if weights is not None:
-        weights = [torch.as_tensor(one, dtype=torch.float32) for one in weights]
-    return perceptual.perceptual_distances(network, images, others, weights, batch_size)
+        if not hasattr(network, "maps"):
+            raise UsageError(f"LPIPS needs a network with feature maps, not {network!r}", do="pass e.g. ClipFeatures")
+        images, others = arrays.images(predictions, "Predictions"), arrays.images(references, "References")
+        arrays.same_shape(images, others)
+        if weights is not None:
+            weights = [torch.as_tensor(one, dtype=torch.float32) for one in weights]
+        return perceptual.perceptual_distances(network, images, others, weights, batch_size).tolist()

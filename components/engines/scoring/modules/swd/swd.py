@@ -20,9 +20,10 @@ class Swd(arrays.ArrayMetric):
     `predictions`: generated images, `references`: real ones, [samples, 3, height, width] from 0 to 1, the shorter side at
     least 16 px. "swd_16" is the coarsest level (layout, colours' distribution), the level of the images' own size the
     finest (edges, noise); "swd" is the mean over levels. Patches of a level are standardised per channel, so that overall
-    brightness and contrast do not count. Of the larger set as many images as the smaller has are drawn. Needs no network.
+    brightness and contrast do not count. Of the larger set as many images as the smaller has are drawn.
 
-    Sampling noise shrinks with samples × `patches` (per image); the paper has 16384 × 128 and 512 `directions`.
+    Sampling noise, which sets from one distribution show instead of 0, shrinks with samples × `patches` (per image); the
+    paper has 16384 × 128 and 512 `directions`. Patches lie at the same places in both sets: equal images give exactly 0.
     """
 
     def _info(self):

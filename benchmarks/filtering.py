@@ -1,0 +1,221 @@
+"""text_to_image's relevance filter: what the map costs beside the bare model, a script of datasets and transformers, a kill.
+
+`python -m benchmarks captioned` runs it.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.peers.relevance import score_pairs, write_table
+from benchmarks.scenes import CLIPS, LARGE_CLIP, ROOM_CLIP, write_clip, write_scenes
+from benchmarks.shards import map_rows, scratch, seconds
+from benchmarks.turnstile import torch_threads
+from components.engines.captioned.dataset import Captioned, CaptionedImages
+from components.engines.shards.map import map_shards
+from components.text_to_image.filter import write_scores
+from components.text_to_image.relevance import RELEVANCE, Relevance
+
+ROOT = Path(__file__).resolve().parents[1]
+THRESHOLD = 0.0  # half of the pairs or so, by a model that learnt nothing
+SIZES = {ROOM_CLIP: 2048, LARGE_CLIP: 256}  # pairs: about a second of each way
+PER_SHARD = 256  # four batches
+KILLED = 3072  # pairs in twelve shards
+
+
+def run(repeats: int) -> list[dict[str, Any]]:
+    """Rows: `ours` and `theirs` in pairs per second, medians."""
+    rows = []
+    with scratch() as root:
+        for name, pairs in SIZES.items():
+            folder = root / name.replace(" ", "-")
+            write_scenes(folder / "src", {"train": pairs}, PER_SHARD)
+            write_clip(folder / "clip", folder / "src", **CLIPS[name])
+            with torch_threads(max(1, (os.cpu_count() or 2) - 1)):  # one core left free: see shards.map_efficiency
+                rows += beside_the_model(name, folder, pairs, repeats)
+            rows += [beside_a_script(name, folder, pairs, repeats, threads) for threads in _thread_counts()]
+        rows += [wasted_by_a_kill(root / f"killed-{workers}", workers, root / "default-CLIP" / "clip") for workers in (0, 2)]
+    return rows
+
+
+def _thread_counts() -> list[int]:
+    return sorted({1, os.cpu_count() or 1})
+
+
+def beside_the_model(name: str, folder: Path, pairs: int, repeats: int) -> list[dict[str, Any]]:
+    """The bar is for a model of a few million parameters: one as small as the room's takes less time than to decode for it."""
+    rows = map_rows(f"filter, {name}", partial(TimedRelevance, folder / "clip"), folder, pairs, repeats)
+    return rows if name == LARGE_CLIP else [row | {"bar": None} for row in rows]
+
+
+class TimedRelevance(Relevance):
+    """The filter's mapper, telling when it has answered a batch; `forward` is the model alone, on tensors made beforehand."""
+
+    def __init__(self, clip: Path, after_forward: Callable[[], None]) -> None:
+        super().__init__(clip, THRESHOLD)
+        self.after_forward, self.decoded, self.embedded = after_forward, 0, 0
+
+    def decode(self, sample: dict[str, Any]) -> tuple[Captioned, Tensor]:
+        decoded = super().decode(sample)
+        self.decoded += 1
+        return decoded
+
+    def apply(self, items: list[tuple[Captioned, Tensor]]) -> list[dict[str, Any]]:
+        answers = super().apply(items)
+        self.embedded += len(items)
+        self.after_forward()
+        return answers
+
+    def collate(self, items: list[tuple[Captioned, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
+        captions = [found.caption for found, _ in items]
+        return torch.cat([pixels for _, pixels in items]), self.embedder.tokens(captions)
+
+    @torch.inference_mode()
+    def forward(self, batch: tuple[Tensor, dict[str, Tensor]]) -> Tensor:
+        pixels, tokens = batch
+        scores = (self.embedder.image_vectors(pixels) * self.embedder.text_vectors(tokens)).sum(1)
+        self.after_forward()
+        return scores
+
+
+def beside_a_script(name: str, folder: Path, pairs: int, repeats: int, threads: int) -> dict[str, Any]:
+    """Whole passes in turn, from loading the model to scores on disk; both give the same scores.
+
+    Ours writes the pictures with their marks as well, as the stage does; the script leaves them out. The bar is for the room's
+    model: a larger one's own time is the same for both.
+    """
+    import datasets
+
+    datasets.disable_progress_bars()
+    datasets.disable_caching()
+    table = folder / "pairs.parquet"
+    if not table.exists():
+        write_table([(one.key, one.image, one.caption) for one in CaptionedImages(folder / "src", "train")], table)
+    with torch_threads(threads):
+        times = []
+        for number in range(repeats + 1):  # the first imports and warms up
+            place = folder / f"pass-{threads}-{number}"
+            place.mkdir()
+            ours, theirs = place / "ours.csv", place / "theirs.csv"
+            cache, clip, batch = place / "cache", folder / "clip", Relevance.batch_size
+            ours_s = seconds(partial(filter_pairs, folder / "src", clip, place, ours))
+            theirs_s = seconds(partial(score_pairs, table, clip, theirs, cache, batch))
+            require_equal(ours, theirs, pairs)
+            times.append((ours_s, theirs_s))
+    return wall_row(
+        f"filter, {name} / datasets.map + CLIPModel, torch threads {threads}",
+        pairs,
+        times[1:],
+        1.2 if name == ROOM_CLIP else None,
+    )
+
+
+def filter_pairs(src: Path, clip: Path, place: Path, scores: Path) -> None:
+    """What the stage `filter` does up to its table of scores."""
+    map_shards(partial(Relevance, clip, THRESHOLD), src, place / "scored", work=place / "work")
+    scored = CaptionedImages(place / "scored", "train")
+    write_scores(
+        scores, [{"key": one.key, "split": "train", "score": one.told[RELEVANCE], "wrong": None} for one in scored]
+    )
+
+
+def require_equal(ours: Path, theirs: Path, pairs: int) -> None:
+    """Both did the same work."""
+    found = []
+    for path in (ours, theirs):
+        with path.open(newline="") as file:
+            found.append({row["key"]: float(row["score"]) for row in csv.DictReader(file)})
+    if len(found[0]) != pairs or found[0].keys() != found[1].keys():
+        raise RuntimeError(f"{[len(one) for one in found]} scores of {pairs} pairs")
+    apart = max(abs(score - found[1][key]) for key, score in found[0].items())
+    if apart > 1e-4:
+        raise RuntimeError(f"the two ways of scoring differ by {apart:g}")
+
+
+def wall_row(name: str, pairs: int, times: list[tuple[float, float]], bar: float | None) -> dict[str, Any]:
+    """The ratio of the medians, and the range of the ratios of single passes."""
+    ours_s, theirs_s = (median(column) for column in zip(*times, strict=True))
+    ratios = [theirs / ours for ours, theirs in times]
+    return {
+        "name": name,
+        "ours": round(pairs / ours_s, 1),
+        "theirs": round(pairs / theirs_s, 1),
+        "ratio": round(theirs_s / ours_s, 3),
+        "range": [round(min(ratios), 3), round(max(ratios), 3)],
+        "bar": bar,
+    }
+
+
+def wasted_by_a_kill(folder: Path, workers: int, clip: Path) -> dict[str, Any]:
+    """`ours`: pairs that were scored twice because the map was killed about half-way; `theirs`: a shard for each worker.
+
+    `ratio` is that of what was wasted to all pairs.
+    """
+    src, log = folder / "src", folder / "log"
+    write_scenes(src, {"train": KILLED}, PER_SHARD)
+    command = [sys.executable, "-m", "benchmarks.filtering", str(folder), str(clip), str(workers)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True) as process:
+        while not log.exists() or len(log.read_text().split()) < KILLED // 2 + PER_SHARD // 2:  # in the middle of a shard
+            if process.poll() is not None:
+                raise RuntimeError("the map ended before it could be killed: see its messages above")
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGKILL)
+    before = len(log.read_text().split())
+    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    scored = Counter(log.read_text().split())
+    if len(scored) != KILLED or not before < KILLED:
+        raise RuntimeError(f"{len(scored)} of {KILLED} pairs were scored, {before} of them before the kill")
+    wasted, allowed = sum(scored.values()) - KILLED, PER_SHARD * max(workers, 1)
+    return {
+        "name": f"filter killed half-way, workers {workers}: pairs scored twice / a shard a worker (at most 1)",
+        "ours": wasted,
+        "theirs": allowed,
+        "ratio": round(wasted / allowed, 3),
+        "killed_after": before,
+        "pairs": KILLED,
+        "bar": None,
+        "most": 1.0,
+    }
+
+
+class LoggedRelevance(Relevance):
+    """The filter's mapper, which writes down what it has scored."""
+
+    def __init__(self, clip: Path, log: Path) -> None:
+        super().__init__(clip, THRESHOLD)
+        self.log = log
+
+    def apply(self, items: list[tuple[Captioned, Tensor]]) -> list[dict[str, Any]]:
+        answers = super().apply(items)
+        with self.log.open("a") as file:
+            file.write("".join(f"{found.key}\n" for found, _ in items))
+        return answers
+
+
+def main() -> int:
+    """The child that is killed: maps FOLDER/src with the clip model CLIP and so many WORKERS."""
+    from benchmarks.filtering import LoggedRelevance as Logged  # by a name that Ray's workers can import
+
+    folder, clip, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    make = partial(Logged, clip, folder / "log")
+    map_shards(make, folder / "src", folder / "dst", work=folder / "work", workers=workers)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""text_to_image's denoiser: training on cached latents beside encoding in every step, and what painting costs.
+
+`python -m benchmarks captioned` runs it. Networks have the default shapes and have learnt nothing; one torch thread.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.scenes import write_clip, write_scenes
+from benchmarks.shards import scratch, seconds
+from benchmarks.turnstile import take_turns, torch_threads
+from components.engines.base.stage import StageContext
+from components.engines.training.loop import fit
+from components.engines.training.params import Training
+from components.engines.training.ranks import Ranks
+from components.text_to_image.architecture import Architecture
+from components.text_to_image.autoencoder import start
+from components.text_to_image.generator import Generator
+from components.text_to_image.precompute import Precompute, precompute
+from components.text_to_image.text_encoder import of_clip
+from components.text_to_image.train import Parts, Train, denoising
+
+DEFAULT = Architecture()
+PICTURES, VALID = 1024, 64
+BATCH, WARM_STEPS, STEPS = 64, 3, 20
+RUN_STEPS, RUN_PICTURES = 1200, 6000  # of a default run: the steps of `train`, about as many pictures as are curated
+FEW_STEPS, GUIDANCE = 20, 3.0
+AT_ONCE = 8  # pictures a batch, where samplers are compared
+BATCHES = {1: 8, 8: 16, 64: 64}  # at that batch size: pictures
+
+
+def run(repeats: int) -> list[dict[str, Any]]:
+    with scratch() as root, torch_threads(1):
+        write_scenes(root / "curated", {"train": PICTURES, "valid": VALID}, per_shard=256)
+        write_clip(root / "clip", root / "curated")
+        start(DEFAULT, seed=0).save_pretrained(root / "autoencoder", safe_serialization=True)
+        of_clip(root / "clip", DEFAULT.text.max_tokens).save(root / "text_encoder")
+        generator = Parts(root / "autoencoder", root / "text_encoder").generator(DEFAULT, seed=0)
+        return [*training(root, repeats), *sampling(generator, repeats)]
+
+
+def training(root: Path, repeats: int) -> list[dict[str, Any]]:
+    """Steps per second from one forward pass of the denoiser to the next; and of a whole run, the cache's making included."""
+    per_picture = statistics.median(precomputed(root, number) for number in range(repeats)) / (PICTURES + VALID)
+    found = [one_repeat(root) for _ in range(repeats)]
+    cached, encoding = (statistics.median(one[way] for one in found) for way in ("cached", "encoding"))
+    ratios = [one["encoding"] / one["cached"] for one in found]
+    made = per_picture * RUN_PICTURES / RUN_STEPS  # seconds of precomputing that fall to a step
+    whole = [one["encoding"] / (one["cached"] + made) for one in found]
+    name = "training on cached latents / encoding in every step (steps/s)"
+    with_cache = f"the same with precompute, {RUN_STEPS} steps over {RUN_PICTURES} pictures"
+    return [
+        row(name, 1 / cached, 1 / encoding, ratios, 2.0),
+        row(with_cache, 1 / (cached + made), 1 / encoding, whole, None)
+        | {"precomputed_pictures_per_second": round(1 / per_picture, 1)},
+    ]
+
+
+def precomputed(root: Path, number: int) -> float:
+    """Seconds of the stage `precompute`, whose output stays for training."""
+    work = root / f"precompute-{number}"
+    work.mkdir()
+    context = StageContext("text_to_image", "precompute", "key", work, root, {}, {})
+    parts = (root / "curated", root / "autoencoder", root / "text_encoder", root / "latents")
+    return seconds(lambda: precompute(Precompute(), DEFAULT, context, *parts))
+
+
+def one_repeat(root: Path) -> dict[str, float]:
+    """Median seconds of a step of both ways, their steps taking turns."""
+    turns = take_turns({"cached": partial(train, root, False), "encoding": partial(train, root, True)})
+    return {name: statistics.median(values[WARM_STEPS:]) for name, values in turns.seconds.items()}
+
+
+def train(root: Path, on_the_fly: bool, on_step: Callable[[], None]) -> None:
+    settings = Training(
+        max_steps=WARM_STEPS + STEPS + 1, batch_size=BATCH, learning_rate=1e-3, checkpoint_every=10_000, num_threads=1
+    )
+    params = Train(on_the_fly=on_the_fly, training=settings)
+
+    def make_task() -> Any:
+        parts = (root / "curated", root / "autoencoder", root / "text_encoder", root / "latents")
+        task = denoising(params, DEFAULT, *parts)
+        task.network.register_forward_pre_hook(lambda *_: on_step() if task.network.training else None)
+        return task
+
+    with scratch() as work:
+        fit(make_task, settings, work=work, ranks=Ranks.single(torch.device("cpu")))
+
+
+def sampling(generator: Generator, repeats: int) -> list[dict[str, Any]]:
+    levels = generator.scheduler.config.num_train_timesteps
+    few = partial(paint, generator, AT_ONCE, AT_ONCE, "ddim", FEW_STEPS)
+    many = partial(paint, generator, AT_ONCE, AT_ONCE, "ddpm", levels)
+    few()
+    pairs = [(seconds(few), seconds(many)) for _ in range(min(repeats, 3))]
+    rows = [
+        row(
+            f"DDIM in {FEW_STEPS} steps / DDPM in {levels} (pictures/s, {AT_ONCE} at once, guided)",
+            AT_ONCE / statistics.median(one[0] for one in pairs),
+            AT_ONCE / statistics.median(one[1] for one in pairs),
+            [many_s / few_s for few_s, many_s in pairs],
+            None,
+        )
+    ]
+    times: dict[int, list[float]] = {size: [] for size in BATCHES}
+    for _ in range(repeats):
+        for size, count in BATCHES.items():
+            times[size].append(seconds(partial(paint, generator, count, size, "ddim", FEW_STEPS)) / count)
+    alone = statistics.median(times[1])
+    for size, spent in times.items():
+        rows.append(
+            row(
+                f"DDIM in {FEW_STEPS} steps, {size} at once / one by one (pictures/s per core, guided)",
+                1 / statistics.median(spent),
+                1 / alone,
+                [one / other for one, other in zip(times[1], spent, strict=True)],
+                None,
+            )
+        )
+    return rows
+
+
+def paint(generator: Generator, count: int, at_once: int, sampler: str, steps: int) -> None:
+    prompts = ["a large plain red circle in the top left"] * count
+    generator.generate(
+        prompts, seeds=range(count), steps=steps, guidance=GUIDANCE, sampler=sampler, batch_size=at_once
+    )
+
+
+def row(name: str, ours: float, theirs: float, ratios: list[float], bar: float | None) -> dict[str, Any]:
+    """The ratio of the medians, with the range of the ratios of single repeats."""
+    return {
+        "name": name,
+        "ours": round(ours, 3),
+        "theirs": round(theirs, 3),
+        "ratio": round(ours / theirs, 3),
+        "range": [round(min(ratios), 3), round(max(ratios), 3)],
+        "bar": bar,
+    }

@@ -1,0 +1,99 @@
+"""The shape of all networks: the one params section that several stages of this room share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from components.engines.base.params import Params, Positive
+
+
+class AutoencoderShape(Params):
+    """AutoencoderKL: one width per resolution, each half the one before; latents have a side of image_px / 2^(widths - 1)."""
+
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (16, 32, 32)
+    layers: Positive = 1
+    latent_channels: Positive = 4
+    norm_groups: Positive = 8
+
+
+class TextShape(Params):
+    """The text encoder.
+
+    `clip`: the text tower of the clip room, or of the CLIPModel at `init_from`. `t5`: the encoder of the T5 at `init_from`, or
+    one of this shape trained from scratch by filling in spans of the captions.
+    """
+
+    encoder: Literal["clip", "t5"] = "clip"
+    init_from: str | None = None
+    max_tokens: Positive = 32
+    t5_width: Positive = 96
+    t5_layers: Positive = 3
+    t5_heads: Positive = 4
+
+
+class DitShape(Params):
+    """PixArtTransformer2DModel (Chen et al. 2023, arXiv 2310.00426)."""
+
+    width: Positive = 128
+    layers: Positive = 6
+    heads: Positive = 4
+    patch: Positive = 2
+
+
+class UnetShape(Params):
+    """UNet2DConditionModel (Rombach et al. 2022, arXiv 2112.10752): self- and cross-attention at every resolution."""
+
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (64, 128)
+    layers: Positive = 1
+    head_width: Positive = 32
+    norm_groups: Positive = 16
+
+
+class Noise(Params):
+    """How images turn into noise in `timesteps` steps, and what the network predicts: the noise, or the velocity between
+    the two (Salimans & Ho 2022, arXiv 2202.00512)."""
+
+    schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = "squaredcos_cap_v2"
+    timesteps: Positive = 1000
+    prediction: Literal["v_prediction", "epsilon"] = "v_prediction"
+
+
+class Architecture(Params):
+    """Autoencoder, text encoder and denoiser. With `init_from` (a hub id or folder in the layout of Stable Diffusion for `unet`,
+    of PixArt for `dit`) all shapes, the noise and the tokenizer are taken from there, and so are the weights."""
+
+    init_from: str | None = None
+    network: Literal["dit", "unet"] = "dit"
+    image_px: Positive = 32
+    autoencoder: AutoencoderShape = AutoencoderShape()
+    text: TextShape = TextShape()
+    dit: DitShape = DitShape()
+    unet: UnetShape = UnetShape()
+    noise: Noise = Noise()
+
+    @property
+    def latent_px(self) -> int:
+        return self.image_px // 2 ** (len(self.autoencoder.widths) - 1)
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.init_from:
+            return self
+        finest = 2 ** (len(self.autoencoder.widths) - 1)
+        finest *= self.dit.patch if self.network == "dit" else 2 ** (len(self.unet.widths) - 1)
+        if self.image_px % finest:
+            raise ValueError(f"image_px {self.image_px} is not divisible by {finest}, what the networks divide it by")
+        self._divisible("autoencoder.widths", self.autoencoder.widths, self.autoencoder.norm_groups)
+        self._divisible("text.t5_width", [self.text.t5_width], self.text.t5_heads)
+        self._divisible("dit.width", [self.dit.width], self.dit.heads)
+        self._divisible("unet.widths", self.unet.widths, self.unet.norm_groups)
+        self._divisible("unet.widths", self.unet.widths, self.unet.head_width)
+        return self
+
+    @staticmethod
+    def _divisible(name: str, widths: tuple[int, ...] | list[int], by: int) -> None:
+        odd = [width for width in widths if width % by]
+        if odd:
+            raise ValueError(f"{name} {odd[0]} is not divisible by {by} (its heads, or groups of its norms)")

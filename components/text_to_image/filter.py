@@ -1,0 +1,141 @@
+"""The relevance filter: CLIP scores every pair; those below the threshold are marked, and nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import Field
+
+from components.engines.base import stage
+from components.engines.base.params import Count, Fraction, Params
+from components.engines.base.paths import write_json
+from components.engines.base.stage import StageContext
+
+CURATED_SPLITS = ("train", "valid")  # what is for testing is judged by its captions as they are
+
+
+class Filter(Params):
+    """Pairs whose cosine by CLIP lies below `threshold` are marked as irrelevant (`genworks whatif` shows other thresholds)."""
+
+    threshold: Annotated[float, Field(ge=-1, le=1)]
+    workers: Count = 0
+    max_bad_fraction: Fraction = 0.01
+
+
+def filter(
+    params: Filter,
+    context: StageContext,
+    cleaned: Path,
+    checked: Path,
+    model: Path,
+    scored: Path,
+    filtering: Path,
+    filter_scores: Path,
+    filter_charts: Path,
+) -> None:
+    """Score every pair of `cleaned` by the CLIP `model`, through the shard map.
+
+    `scored` holds all pairs with their score and mark; `filter_scores` (CSV) the scores alone; `filtering` the figures: how
+    many are marked and, where the source tells the truth about its captions, how well the marks find the wrong ones.
+    """
+    from components.engines.captioned.validate import require_passed
+    from components.engines.shards.map import map_shards
+    from components.text_to_image.relevance import Relevance
+
+    require_passed(checked)
+    map_shards(
+        partial(Relevance, model, params.threshold),
+        cleaned,
+        scored,
+        work=context.work / "map",
+        workers=params.workers,
+        max_bad_fraction=params.max_bad_fraction,
+    )
+    rows = _rows(scored)
+    write_scores(filter_scores, rows)
+    write_json(filtering, figures(rows, params.threshold))
+    write_json(filter_charts, _charts(rows))
+
+
+def _rows(scored: Path) -> list[dict[str, Any]]:
+    """What `genworks whatif` needs to know of each pair: key, split, score, and 1 or 0 for a wrong or right caption."""
+    from components.engines.captioned.dataset import CaptionedImages
+    from components.text_to_image.relevance import RELEVANCE, is_wrong
+
+    return [
+        {"key": one.key, "split": split, "score": one.told[RELEVANCE], "wrong": is_wrong(one)}
+        for split in CURATED_SPLITS
+        for one in CaptionedImages(scored, split)
+    ]
+
+
+def write_scores(path: Path, rows: list[dict[str, Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["key", "split", "score", "wrong"])
+        for row in rows:
+            wrong = "" if row["wrong"] is None else int(row["wrong"])
+            writer.writerow([row["key"], row["split"], f"{row['score']:.6f}", wrong])
+
+
+def figures(rows: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
+    """`precision`: of the marked pairs, the share with a wrong caption; `recall`: of the wrong ones, the share marked."""
+    from components.engines.scoring.ranking import roc_auc
+
+    scores = np.array([row["score"] for row in rows])
+    marked = scores < threshold
+    found: dict[str, Any] = {
+        "threshold": threshold,
+        "pairs": len(rows),
+        "marked": int(marked.sum()),
+        "yield": float(1 - marked.mean()),
+        "score_quantiles": {f"{q:.2f}": float(np.quantile(scores, q)) for q in (0.01, 0.1, 0.25, 0.5, 0.75, 0.9)},
+    }
+    known = [row for row in rows if row["wrong"] is not None]
+    wrong = np.array([bool(row["wrong"]) for row in known])
+    if len(known) == len(rows) and wrong.any() and not wrong.all():
+        caught = int((marked & wrong).sum())
+        found |= {
+            "auc": roc_auc(scores[~wrong], scores[wrong]),
+            "precision": caught / max(int(marked.sum()), 1),
+            "recall": caught / int(wrong.sum()),
+            "wrong_before": float(wrong.mean()),
+            "wrong_among_relevant": float(wrong[~marked].mean()) if not marked.all() else 0.0,
+            "precision_of_chance": float(wrong.mean()),
+        }
+    return found
+
+
+def _charts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Yield by threshold and, where the truth is known, recall over false alarms (ROC)."""
+    scores = np.array([row["score"] for row in rows])
+    thresholds = np.quantile(scores, np.linspace(0, 1, 41))
+    charts = [
+        {
+            "title": "Filter: share of pairs kept, by threshold",
+            "kind": "lines",
+            "xlabel": "threshold (cosine)",
+            "series": {"kept": [[float(t), float((scores >= t).mean())] for t in thresholds]},
+        }
+    ]
+    if all(row["wrong"] is not None for row in rows):
+        wrong = np.array([bool(row["wrong"]) for row in rows])
+        if wrong.any() and not wrong.all():
+            points = [[float((scores[~wrong] < t).mean()), float((scores[wrong] < t).mean())] for t in thresholds]
+            charts.append(
+                {
+                    "title": "Filter ROC: wrong captions found, over right ones marked",
+                    "kind": "lines",
+                    "xlabel": "share of right captions that are marked",
+                    "series": {"CLIP": points, "chance": [[0.0, 0.0], [1.0, 1.0]]},
+                }
+            )
+    return charts
+
+
+if __name__ == "__main__":
+    stage.main(filter)

@@ -1,0 +1,196 @@
+"""The inference pipeline of text_to_image: check the prompt, enhance it, generate, check the picture, enlarge it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from components.engines.base.errors import UsageError
+from components.engines.base.paths import read_json
+from components.engines.scoring.embedder import Embedder
+from components.engines.sources.images import encode_png
+from components.text_to_image.enhancement import Enhancer
+from components.text_to_image.generator import Generator
+from components.text_to_image.pictures import to_pictures
+from components.text_to_image.safety import Concept, ConceptCheck, PromptCheck, PromptLexicon
+from components.text_to_image.upscaler import Upscaler
+
+SETTINGS = "serving.json"  # beside the networks: networks, samplers, limits, concepts of this version
+CLIP, UPSCALER = "clip", "super_resolution"
+_SEEDS = 2**31  # above every seed: exact in a float too, as which a column with gaps arrives
+
+
+@dataclass(frozen=True)
+class Network:
+    """A denoiser that is served, and how it samples unless a call says otherwise.
+
+    `folder` is relative to the model's (None: the model's own denoiser).
+    """
+
+    folder: str | None
+    steps: int
+    guidance: float
+    sampler: str = "ddim"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One picture to be made. `asked` is the user's prompt, `prompt` what the network is told."""
+
+    asked: str
+    prompt: str
+    negative: str
+    seed: int | None
+
+
+class Painter:
+    """Paints what prompts say, or says why not.
+
+    `settings`: `networks` (name -> see Network), `default` and `negative` (names of the networks that serve prompts without and
+    with a negative prompt: a student that learnt its guidance cannot be led away from anything), `max_tokens` of CLIP,
+    `max_prompt_chars`, `num_nearest` of the enhancement, `extra_words` and `concepts` of the harm detection.
+    """
+
+    example: ClassVar[list[dict[str, Any]]] = [
+        {"prompt": "a large green circle", "negative_prompt": None, "seed": 1},
+        {"prompt": "a small blue square in the top left", "negative_prompt": "a large square", "seed": 2},
+        {"prompt": "a large red cross", "negative_prompt": None, "seed": None},
+    ]
+    # Over HTTP options are `params`; what is empty or 0 is as this version was registered with.
+    options: ClassVar[dict[str, Any]] = {
+        "network": "", "steps": 0, "guidance": 0.0, "sampler": "", "enhance": True, "upscale": True, "batch_size": 64,
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        generators: dict[str, Generator],
+        embedder: Embedder,
+        enhancer: Enhancer,
+        upscaler: Upscaler,
+        settings: dict[str, Any],
+    ) -> None:
+        self.generators, self.embedder, self.enhancer, self.upscaler = generators, embedder, enhancer, upscaler
+        self.networks = {name: Network(**one) for name, one in settings["networks"].items()}
+        self.default, self.negative = settings["default"], settings["negative"]
+        self.max_prompt_chars = settings["max_prompt_chars"]
+        self.concepts = ConceptCheck(embedder, [Concept.from_dict(one) for one in settings["concepts"]])
+        self.prompt_check = PromptCheck(PromptLexicon(settings["extra_words"]), self.concepts)
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """`folder`: a pipeline of diffusers, with `clip/`, `super_resolution/`, captions.jsonl, captions.safetensors,
+        serving.json, and the folders of further denoisers that this names."""
+        settings = read_json(folder / SETTINGS)
+        embedder = Embedder.load(folder / CLIP, settings["max_tokens"])
+        own = Generator.load(folder)
+        generators = {name: own.with_network(folder / one["folder"]) if one["folder"] else own
+                      for name, one in settings["networks"].items()}  # fmt: skip
+        enhancer = Enhancer.load(folder, embedder, settings["num_nearest"])
+        return cls(generators, embedder, enhancer, Upscaler.load(folder / UPSCALER), settings)
+
+    def predict(self, inputs: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
+        """`[{"prompt": str, "negative_prompt": str, "seed": int}]` -> one row each, in order: `image` (a PNG's bytes), `refused`
+        (why there is none), `prompt` (as the network was told), `seed`, `network`, `clip_score` (cosine of picture and prompt).
+
+        Only `prompt` is needed; without a seed one is drawn, and told. A picture is a function of prompt, seed and options: many
+        pictures of one prompt are many rows with different seeds, and rows are made together, `batch_size` at a time. Options
+        (see `options`): `network`, `steps`, `guidance`, `sampler`; `enhance` or `upscale` false leaves out that step.
+        Raises UsageError for a prompt that is none, and for unknown options.
+        """
+        chosen = self._options(options)
+        requests = [self._request(number, one) for number, one in enumerate(inputs)]
+        answers: list[dict[str, Any]] = [
+            {"image": None, "refused": None, "prompt": request.asked, "seed": request.seed, "network": None, "clip_score": None}
+            for request in requests
+        ]  # fmt: skip
+        for place, refusal in enumerate(self._refusals(requests)):
+            answers[place]["refused"] = refusal
+        left = [place for place, answer in enumerate(answers) if answer["refused"] is None]
+        made = [replace(requests[place], seed=self._seed(requests[place])) for place in left]
+        if chosen["enhance"]:
+            wordings = self.enhancer.enhance([one.prompt for one in made], [one.seed or 0 for one in made])
+            made = [replace(one, prompt=wording) for one, wording in zip(made, wordings, strict=True)]
+        groups: dict[str, list[int]] = {}
+        for number, one in enumerate(made):
+            groups.setdefault(self._network_for(one, chosen), []).append(number)
+        for name, numbers in groups.items():
+            painted = self._paint(name, [made[number] for number in numbers], chosen)
+            for number, answer in zip(numbers, painted, strict=True):
+                answers[left[number]] |= answer
+        return answers
+
+    def _options(self, given: dict[str, Any]) -> dict[str, Any]:
+        unknown = given.keys() - self.options.keys()
+        if unknown:
+            raise UsageError(f"No option called {', '.join(sorted(unknown))}", do=f"use {', '.join(self.options)}")
+        chosen = {**self.options, **given}
+        if chosen["network"] and chosen["network"] not in self.networks:
+            raise UsageError(f"No network called '{chosen['network']}'", do=f"use {', '.join(self.networks)}")
+        return chosen
+
+    def _request(self, number: int, one: dict[str, Any]) -> Request:
+        prompt = str(one.get("prompt") or "").strip()
+        if not prompt or len(prompt) > self.max_prompt_chars:
+            raise UsageError(
+                "A prompt is empty" if not prompt else f"A prompt has {len(prompt)} characters",
+                where=f"input {number + 1}",
+                do=f"say in up to {self.max_prompt_chars} characters what is to be painted",
+            )
+        seed = one.get("seed")
+        if seed is not None and not (isinstance(seed, int | float) and int(seed) == seed and 0 <= seed < _SEEDS):
+            raise UsageError(
+                f"{seed!r} is no seed", where=f"input {number + 1}", do=f"give a whole number below {_SEEDS}"
+            )
+        negative = str(one.get("negative_prompt") or "").strip()
+        return Request(prompt, prompt, negative, None if seed is None else int(seed))
+
+    def _refusals(self, requests: Sequence[Request]) -> list[str | None]:
+        """Why there will be no picture. A negative prompt may name what is not wanted in it."""
+        if not requests:
+            return []
+        found = self.prompt_check.refusals([request.asked for request in requests])
+        return [refusal.reason if refusal else None for refusal in found]
+
+    def _seed(self, request: Request) -> int:
+        return secrets.randbelow(_SEEDS) if request.seed is None else request.seed
+
+    def _network_for(self, request: Request, chosen: dict[str, Any]) -> str:
+        return chosen["network"] or (self.negative if request.negative else self.default)
+
+    def _paint(self, name: str, requests: Sequence[Request], chosen: dict[str, Any]) -> list[dict[str, Any]]:
+        """Pictures of one network, looked at before anybody sees them."""
+        network = self.networks[name]
+        guidance = chosen["guidance"] or network.guidance
+        if guidance == 1 and any(request.negative for request in requests):
+            raise UsageError(
+                f"Network '{name}' at guidance 1 cannot follow a negative prompt",
+                do=f"leave it out, or use network '{self.negative}' with guidance above 1",
+            )
+        images = self.generators[name].generate(
+            [request.prompt for request in requests],
+            seeds=[request.seed or 0 for request in requests],
+            steps=chosen["steps"] or network.steps,
+            guidance=guidance,
+            negative_prompts=[request.negative for request in requests],
+            sampler=chosen["sampler"] or network.sampler,
+            batch_size=chosen["batch_size"],
+        )
+        pictures = to_pictures(images)
+        refusals = self.concepts.of_images(pictures)
+        seen = self.embedder.embed_images(pictures)
+        scores = (seen * self.embedder.embed_texts([request.prompt for request in requests])).sum(1)
+        shown = to_pictures(self.upscaler.upscale(images)) if chosen["upscale"] else pictures
+        return [
+            {
+                "image": None if refusal else encode_png(picture),
+                "refused": refusal.reason if refusal else None,
+                "prompt": request.prompt,
+                "seed": request.seed,
+                "network": name,
+                "clip_score": None if refusal else float(score),
+            }
+            for request, refusal, picture, score in zip(requests, refusals, shown, scores, strict=True)
+        ]

@@ -1,0 +1,173 @@
+"""Checkpoints that diffusers itself saved, through the stages and back into plain diffusers."""
+
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    DiffusionPipeline,
+    DPMSolverMultistepScheduler,
+    PixArtAlphaPipeline,
+    PixArtTransformer2DModel,
+    PNDMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
+
+from components.engines.base.errors import UsageError
+from components.text_to_image.architecture import Architecture
+from components.text_to_image.generator import Generator
+from components.text_to_image.model import load_autoencoder, load_denoiser
+from tests.text_to_image.t2i_room import Room, make_tokenizer, shaped
+
+LINEAR = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+
+
+def vae():
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 8),
+        norm_num_groups=4,
+        sample_size=16,
+        scaling_factor=0.5,
+    )
+
+
+def save_stable_diffusion(folder):
+    tokenizer = make_tokenizer()
+    tokenizer.model_max_length = 20
+    text = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=16,
+            intermediate_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            max_position_embeddings=20,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=3,
+        )
+    )
+    unet = UNet2DConditionModel(
+        sample_size=8,
+        block_out_channels=(8, 16),
+        down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=1,
+        cross_attention_dim=16,
+        attention_head_dim=2,
+        norm_num_groups=4,
+    )
+    StableDiffusionPipeline(
+        vae=vae(),
+        text_encoder=text,
+        tokenizer=tokenizer,
+        unet=unet,
+        scheduler=PNDMScheduler(**LINEAR, skip_prk_steps=True, steps_offset=1),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    ).save_pretrained(folder)
+
+
+def save_pixart(folder):
+    tokenizer = make_tokenizer()
+    tokenizer.model_max_length = 512
+    text = T5EncoderModel(T5Config(vocab_size=len(tokenizer), d_model=16, d_kv=8, d_ff=32, num_layers=1, num_heads=2))
+    transformer = PixArtTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=8,
+        num_layers=1,
+        cross_attention_dim=16,
+        caption_channels=16,
+        sample_size=8,
+        out_channels=8,  # the published ones predict variances too
+        norm_num_groups=4,
+    )
+    scheduler = DPMSolverMultistepScheduler(beta_schedule="linear")
+    PixArtAlphaPipeline(tokenizer, text, vae(), transformer, scheduler).save_pretrained(folder)
+
+
+CHECKPOINTS = {"unet": save_stable_diffusion, "dit": save_pixart}
+
+
+@pytest.fixture(params=CHECKPOINTS)
+def room(request, tmp_path, t2i_data):
+    torch.manual_seed(1)
+    CHECKPOINTS[request.param](tmp_path / "checkpoint")
+    architecture = shaped(network=request.param, init_from=str(tmp_path / "checkpoint"))
+    return Room(tmp_path / "room", t2i_data, architecture)
+
+
+def weights_of(module):
+    return torch.cat([weight.flatten() for weight in module.state_dict().values()])
+
+
+def test_a_checkpoint_goes_through_all_stages_and_back_into_plain_diffusers(room, tmp_path):
+    checkpoint, part = tmp_path / "checkpoint", {"unet": "unet", "dit": "transformer"}[room.architecture.network]
+    room.autoencoder(enabled=False)
+    room.text_encoder()
+    room.precompute()
+    model = room.train()
+    taken, given = load_autoencoder(room.root / "autoencoder"), load_autoencoder(checkpoint, "vae")
+    assert torch.equal(weights_of(taken), weights_of(given))
+    assert taken.config.scaling_factor == 0.5
+    before, after = load_denoiser(checkpoint, part), load_denoiser(model, part)
+    assert before.config.out_channels == after.config.out_channels
+    moved = (weights_of(before) - weights_of(after)).abs().max()
+    assert 0 < moved < 0.01  # two steps from where the checkpoint was
+    pipeline, original = DiffusionPipeline.from_pretrained(model), DiffusionPipeline.from_pretrained(checkpoint)
+    assert type(pipeline) is type(original)
+    assert isinstance(pipeline.scheduler, DDIMScheduler)
+    assert torch.equal(pipeline.scheduler.alphas_cumprod, original.scheduler.alphas_cumprod)
+    assert pipeline.scheduler.config.prediction_type == "epsilon"
+    assert torch.equal(weights_of(pipeline.text_encoder), weights_of(original.text_encoder))
+    assert Generator.load(model).generate(["red circle"], seeds=[1], steps=2).std() > 0
+
+
+def test_a_checkpoint_can_be_used_without_any_training(room, tmp_path):
+    room.autoencoder(enabled=False)
+    room.text_encoder()
+    room.precompute()
+    ours = Generator.load(room.train(enabled=False))
+    theirs = DiffusionPipeline.from_pretrained(tmp_path / "checkpoint")
+    part = theirs.unet if room.architecture.network == "unet" else theirs.transformer
+    assert torch.equal(weights_of(ours.network), weights_of(part))
+    assert (room.root / "model_curve.csv").read_text() == "step\n"
+
+
+def test_pictures_of_another_size_than_the_checkpoints_are_refused(room):
+    room.autoencoder(enabled=False)
+    room.text_encoder()
+    room.architecture = Architecture(**{**room.architecture.model_dump(), "image_px": 32})
+    with pytest.raises(UsageError, match=r"Latents are 4 x 16 x 16, but the denoiser wants 4 x 8 x 8"):
+        room.train(enabled=False)
+
+
+def test_a_fine_tuned_autoencoder_keeps_the_latent_space_its_denoiser_knows(room):
+    folder = room.autoencoder()
+    config = load_autoencoder(folder).config
+    assert (config.scaling_factor, config.shift_factor) == (0.5, None)
+
+
+def test_a_pipeline_saved_by_diffusers_is_a_model_folder(tmp_path):
+    torch.manual_seed(1)
+    save_stable_diffusion(tmp_path)
+    pipeline = DiffusionPipeline.from_pretrained(tmp_path)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    pipeline.set_progress_bar_config(disable=True)
+    options = {"num_inference_steps": 4, "guidance_scale": 3.0, "negative_prompt": "blue", "output_type": "pt"}
+    theirs = pipeline("red circle", generator=torch.Generator().manual_seed(9), **options).images
+    ours = Generator.load(tmp_path).generate(["red circle"], seeds=[9], steps=4, negative_prompts=["blue"])
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+def test_a_folder_that_is_no_checkpoint_is_refused_by_every_stage(tmp_path, t2i_data):
+    room = Room(tmp_path, t2i_data, shaped(init_from=str(tmp_path / "nothing")))
+    with pytest.raises(UsageError, match=r"Cannot load a AutoencoderKL.*nothing/vae"):
+        room.autoencoder(enabled=False)
+    with pytest.raises(UsageError, match="Cannot load a text encoder"):
+        room.text_encoder()
