@@ -80,7 +80,7 @@ def run(root: Path, *command: str) -> str:
 
 def attempt(root: Path, *command: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command, cwd=root, env=environment(), input=text, capture_output=True, text=True, check=False, timeout=280
+        command, cwd=root, env=environment(), input=text, capture_output=True, text=True, check=False, timeout=580
     )
 
 
