@@ -48,7 +48,9 @@ def run(repeats: int) -> list[dict[str, Any]]:
             with torch_threads(max(1, (os.cpu_count() or 2) - 1)):  # one core left free: see shards.map_efficiency
                 rows += beside_the_model(name, folder, pairs, repeats)
             rows += [beside_a_script(name, folder, pairs, repeats, threads) for threads in _thread_counts()]
-        rows += [wasted_by_a_kill(root / f"killed-{workers}", workers, root / "default-CLIP" / "clip") for workers in (0, 2)]
+        rows += [
+            wasted_by_a_kill(root / f"killed-{workers}", workers, root / "default-CLIP" / "clip") for workers in (0, 2)
+        ]
     return rows
 
 
@@ -170,7 +172,9 @@ def wasted_by_a_kill(folder: Path, workers: int, clip: Path) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.filtering", str(folder), str(clip), str(workers)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True) as process:
-        while not log.exists() or len(log.read_text().split()) < KILLED // 2 + PER_SHARD // 2:  # in the middle of a shard
+        while (
+            not log.exists() or len(log.read_text().split()) < KILLED // 2 + PER_SHARD // 2
+        ):  # in the middle of a shard
             if process.poll() is not None:
                 raise RuntimeError("the map ended before it could be killed: see its messages above")
             time.sleep(0.002)

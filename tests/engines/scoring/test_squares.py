@@ -10,7 +10,9 @@ from components.engines.scoring.squares import Squares
 
 
 def picture(width, height, seed=0, mode="RGB"):
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)).convert(mode)
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)).convert(
+        mode
+    )
 
 
 def clip(**changes):
