@@ -45,8 +45,8 @@ def evaluate(
 
     with stage_run(context, params.model_dump()) as run:
         captioner = ImageCaptioner.load(image_captioning_model)
-        trial = Trial(params, cleaned, captioner)
-        rows = trial.example_scores(Embedder.load(clip_model))
+        trial = Trial(params, cleaned, captioner, Embedder.load(clip_model))
+        rows = trial.example_scores()
         figures = trial.figures(rows) | _likelihood(captioner, cleaned, architecture)
         write_json(metrics, figures)
         write_json(scores_json, _description(trial, rows))

@@ -57,18 +57,20 @@ class Trial:
     caption (what a captioner says that sees nothing), `reference` one of the image's own captions.
     """
 
-    def __init__(self, params: Evaluate, cleaned: Path, captioner: ImageCaptioner) -> None:
+    def __init__(self, params: Evaluate, cleaned: Path, captioner: ImageCaptioner, embedder: Embedder) -> None:
         self.examples = examples_of(cleaned)
         self.references = [one.references for one in self.examples]
-        self.rng = np.random.default_rng(derive(params.seed, "trial"))
         self.outputs = self._say(params, captioner)
+        rng = np.random.default_rng(derive(params.seed, "trial"))
         train = Counter(one.caption.lower() for one in CaptionedImages(cleaned, "train"))
         commonest = min(train, key=lambda caption: (-train[caption], caption))
-        self.order = self.rng.permutation(len(self.examples))
-        self.picked = [int(self.rng.integers(len(choices))) for choices in self.references]
-        self.outputs["shuffled_images"] = [self.outputs["chosen"][index] for index in self.order]
+        self.picked = [int(rng.integers(len(choices))) for choices in self.references]
+        self.outputs["shuffled_images"] = [
+            self.outputs["chosen"][index] for index in rng.permutation(len(self.examples))
+        ]
         self.outputs["most_common"] = [commonest] * len(self.examples)
         self.outputs["reference"] = [choices[pick] for choices, pick in zip(self.references, self.picked, strict=True)]
+        self.clip_scores = self._clip_scores(embedder)
 
     def _say(self, params: Evaluate, captioner: ImageCaptioner) -> dict[str, list[str]]:
         pictures = [one.shown.open() for one in self.examples]
@@ -84,7 +86,7 @@ class Trial:
         """Whether the truth about every image is known."""
         return all(one.scene is not None for one in self.examples)
 
-    def example_scores(self, embedder: Embedder) -> list[dict[str, Any]]:
+    def example_scores(self) -> list[dict[str, Any]]:
         """One row an image: slices and metrics. BLEU is kept as sufficient statistics, since it is no mean over captions."""
         from components.engines.scoring.buckets import length_bucket
         from components.engines.scoring.metrics import sentence_scores
@@ -93,7 +95,6 @@ class Trial:
         from components.engines.scoring.sentences import bleu_statistics
 
         chosen = self.outputs["chosen"]
-        self.clip_scores = self._clip_scores(embedder)
         columns: dict[str, list[Any]] = {
             "cider": sentence_scores(cider_d, chosen, self.references),
             "bleu": bleu_statistics(chosen, self.references),

@@ -43,8 +43,8 @@ class Embedding:
 
 def tried(data, captions_of):
     examples = examples_of(data / "cleaned")
-    trial = Trial(PARAMS, data / "cleaned", Knowing([captions_of(one) for one in examples]))
-    rows = trial.example_scores(Embedding())
+    trial = Trial(PARAMS, data / "cleaned", Knowing([captions_of(one) for one in examples]), Embedding())
+    rows = trial.example_scores()
     return trial, rows, trial.figures(rows)
 
 
