@@ -9,8 +9,9 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from components.engines.base import stage
-from components.engines.base.errors import UsageError
+from components.engines.base.errors import StageError, UsageError
 from components.engines.base.params import Params, Positive
+from components.engines.base.paths import read_json
 from components.engines.base.stage import StageContext
 from components.engines.training.params import Training
 from components.text_to_image.architecture import Architecture
@@ -33,6 +34,7 @@ def autoencoder(
     architecture: Architecture,
     context: StageContext,
     cleaned: Path,
+    checked: Path,
     autoencoder: Path,
     autoencoder_curve: Path,
 ) -> None:
@@ -44,6 +46,8 @@ def autoencoder(
     from components.engines.training.weights import load_module
     from components.text_to_image.standardising import standardise
 
+    if not read_json(checked)["success"]:
+        raise StageError("The data checks failed, so nothing trains on these images", where=str(checked))
     if not params.enabled:
         if architecture.init_from is None:
             raise UsageError(

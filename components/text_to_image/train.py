@@ -127,6 +127,14 @@ def start(architecture: Architecture, autoencoder: Path, text_encoder: Path, see
     else:
         network = networks.build_denoiser(architecture, vae.config.latent_channels, conditioner.width)
         scheduler = networks.build_scheduler(architecture)
+    latent_px = architecture.image_px // 2 ** (len(vae.config.block_out_channels) - 1)
+    if (vae.config.latent_channels, latent_px) != (network.config.in_channels, network.config.sample_size):
+        raise UsageError(
+            f"Latents are {vae.config.latent_channels} x {latent_px} x {latent_px}, but the denoiser wants "
+            f"{network.config.in_channels} x {network.config.sample_size} x {network.config.sample_size}",
+            where="params.yaml, text_to_image.architecture",
+            do="set image_px to the size of the checkpoint's pictures",
+        )
     return Generator(network, vae, conditioner, scheduler)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from components.engines.base.paths import write_json
 from components.engines.base.stage import StageContext
 from components.engines.captioned.clean import ImageCleaning, clean_images
 from components.engines.captioned.ingest import ImageIngest, ingest_images
@@ -49,7 +50,8 @@ class Room:
     def autoencoder(self, **params):
         params = Autoencoder(**{"training": training(select_metric="valid_psnr"), **params})
         outs = (self.root / "autoencoder", self.root / "autoencoder_curve.csv")
-        autoencoder(params, self.architecture, self.context("autoencoder"), self.curated, *outs)
+        ins = (self.curated, self.data / "checked.json")
+        autoencoder(params, self.architecture, self.context("autoencoder"), *ins, *outs)
         return outs[0]
 
     def text_encoder(self, **params):
@@ -98,6 +100,7 @@ def make_data(root):
     work.mkdir()
     context = StageContext("text_to_image", "clean", "key", work, root, {}, {})
     clean_images(ImageCleaning(copies="pair"), context, root / "images", root / "cleaned", root / "cleaning.json")
+    write_json(root / "checked.json", {"success": True})
     make_clip(root / "model")
 
 

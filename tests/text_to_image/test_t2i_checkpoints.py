@@ -16,8 +16,9 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from components.engines.base.errors import UsageError
+from components.text_to_image.architecture import Architecture
 from components.text_to_image.generator import Generator
-from components.text_to_image.model import load_autoencoder, load_denoiser
+from components.text_to_image.model import denoise, load_autoencoder, load_denoiser
 from tests.text_to_image.t2i_room import Room, make_tokenizer, shaped
 
 LINEAR = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
@@ -138,6 +139,14 @@ def test_a_checkpoint_can_be_used_without_any_training(room, tmp_path):
     assert (room.root / "model_curve.csv").read_text() == "step\n"
 
 
+def test_pictures_of_another_size_than_the_checkpoints_are_refused(room):
+    room.autoencoder(enabled=False)
+    room.text_encoder()
+    room.architecture = Architecture(**{**room.architecture.model_dump(), "image_px": 32})
+    with pytest.raises(UsageError, match=r"Latents are 4 x 16 x 16, but the denoiser wants 4 x 8 x 8"):
+        room.train(enabled=False)
+
+
 def test_a_fine_tuned_autoencoder_keeps_the_latent_space_its_denoiser_knows(room):
     folder = room.autoencoder()
     config = load_autoencoder(folder).config
@@ -154,6 +163,31 @@ def test_a_pipeline_saved_by_diffusers_is_a_model_folder(tmp_path):
     theirs = pipeline("red circle", generator=torch.Generator().manual_seed(9), **options).images
     ours = Generator.load(tmp_path).generate(["red circle"], seeds=[9], steps=4, negative_prompts=["blue"])
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+def test_a_transformer_that_is_told_the_size_of_the_picture_hears_it_in_pixels():
+    torch.manual_seed(0)
+    network = PixArtTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        num_layers=1,
+        cross_attention_dim=24,
+        caption_channels=16,
+        sample_size=8,
+        out_channels=4,
+        use_additional_conditions=True,
+    ).eval()
+    latents, text, mask = torch.randn(2, 4, 8, 8), torch.randn(2, 5, 16), torch.ones(2, 5)
+    size = {"resolution": torch.tensor([[64.0, 64.0]] * 2), "aspect_ratio": torch.ones(2, 1)}
+    with torch.no_grad():
+        direct = network(
+            latents,
+            encoder_hidden_states=text,
+            timestep=torch.tensor([5, 9]),
+            added_cond_kwargs=size,
+            encoder_attention_mask=mask,
+        ).sample
+        assert torch.equal(denoise(network, latents, torch.tensor([5, 9]), text, mask), direct)
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused_by_every_stage(tmp_path, t2i_data):

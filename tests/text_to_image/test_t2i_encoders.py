@@ -7,7 +7,7 @@ from PIL import Image
 from transformers import CLIPTextModel, T5EncoderModel
 
 from components.engines.base.errors import StageError, UsageError
-from components.engines.base.paths import digest_path
+from components.engines.base.paths import digest_path, write_json
 from components.engines.captioned.dataset import CaptionedImages
 from components.text_to_image.conditioning import Conditioner
 from components.text_to_image.encoding import encode_pixels
@@ -205,3 +205,11 @@ def test_a_t5_checkpoint_is_used_as_it_is(tmp_path, t2i_data):
     ids, mask = conditioner.tokens(["a red circle"])
     expected = t5.eval().encoder(input_ids=ids, attention_mask=mask).last_hidden_state
     torch.testing.assert_close(conditioner.encode(["a red circle"])[0], expected.detach(), atol=1e-6, rtol=0)
+
+
+def test_nothing_trains_on_pictures_that_failed_their_checks(tmp_path, t2i_data):
+    room = Room(tmp_path, t2i_data)
+    write_json(tmp_path / "checked.json", {"success": False})
+    room.curated, room.data = t2i_data / "cleaned", tmp_path
+    with pytest.raises(StageError, match="data checks failed"):
+        room.autoencoder()
