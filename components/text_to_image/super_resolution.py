@@ -9,9 +9,9 @@ from typing import Annotated, Any, Self
 from pydantic import Field, model_validator
 
 from components.engines.base import stage
-from components.engines.base.errors import UsageError
+from components.engines.base.errors import StageError, UsageError
 from components.engines.base.params import Params, Positive
-from components.engines.base.paths import write_json
+from components.engines.base.paths import read_json, write_json
 from components.engines.base.stage import StageContext
 from components.engines.training.params import Training
 from components.text_to_image.architecture import Architecture
@@ -47,6 +47,7 @@ def super_resolution(
     architecture: Architecture,
     context: StageContext,
     cleaned: Path,
+    checked: Path,
     super_resolution: Path,
     super_resolution_curve: Path,
 ) -> None:
@@ -57,6 +58,8 @@ def super_resolution(
     from components.engines.training.weights import load_module
     from components.text_to_image.upscaler import SETTINGS, Upscaler
 
+    if not read_json(checked)["success"]:
+        raise StageError("The data checks failed, so nothing trains on these images", where=str(checked))
     if params.init_from:
         upscaler, curve = Upscaler.load(params.init_from), []
     else:
