@@ -16,7 +16,6 @@ from components.text_to_image.architecture import Architecture
 FOLDERS = {"dit": "transformer", "unet": "unet"}
 _CLASSES = {"dit": "PixArtTransformer2DModel", "unet": "UNet2DConditionModel"}
 _PIXART_FACTOR = 8  # pixels a latent stands for in the checkpoints that are told the size of the picture
-_PIXART_TOLD = 128  # the side of their latents
 
 
 def build_autoencoder(architecture: Architecture) -> Any:
@@ -114,7 +113,7 @@ def _size_told(network: Any, latents: Any) -> dict[str, Any]:
     """PixArt's largest checkpoints are told the picture's size in pixels and its shape (arXiv 2310.00426, § 2.3)."""
     import torch
 
-    if not network.config.use_additional_conditions and network.config.sample_size != _PIXART_TOLD:
+    if not network.use_additional_conditions:
         return {"resolution": None, "aspect_ratio": None}
     height, width = (_PIXART_FACTOR * side for side in latents.shape[-2:])
     options = {"dtype": latents.dtype, "device": latents.device}

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from components.engines.base import stage
+from components.engines.base.errors import StageError
 from components.engines.base.params import Count, Fraction, Params
 from components.engines.base.paths import write_json, write_jsonl
 from components.engines.base.stage import StageContext
@@ -62,11 +63,25 @@ def recaption(
         workers=params.workers,
         max_bad_fraction=params.max_bad_fraction,
     )
+    _refuse_empty_splits(curated, filter.threshold)
     figures = _figures(scored, curated)
     write_json(curation, figures)
     write_jsonl(recaption_samples, _samples(curated, recaptioned))
     funnel = {name: figures[name] for name in ("pairs", "kept_as_found", "recaptioned", "refused")}
     write_json(recaption_charts, [{"title": "Curation", "kind": "bars", "xlabel": "pairs", "values": funnel}])
+
+
+def _refuse_empty_splits(curated: Path, threshold: float) -> None:
+    from components.engines.shards.manifest import read_manifest
+
+    left = read_manifest(curated).splits
+    empty = [split for split in CURATED_SPLITS if not left.get(split)]
+    if empty:
+        raise StageError(
+            f"No pair of {' and '.join(empty)} reaches the relevance threshold {threshold:g}, old caption or new",
+            where="params.yaml: text_to_image.filter.threshold",
+            do="lower it (genworks whatif text_to_image), or look at the models of clip and image_captioning",
+        )
 
 
 def _figures(scored: Path, curated: Path) -> dict[str, Any]:

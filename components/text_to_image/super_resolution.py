@@ -47,16 +47,19 @@ def super_resolution(
     architecture: Architecture,
     context: StageContext,
     cleaned: Path,
+    checked: Path,
     super_resolution: Path,
     super_resolution_curve: Path,
 ) -> None:
     """Write the upscaler's folder (safetensors) and its loss curve (CSV)."""
+    from components.engines.captioned.validate import require_passed
     from components.engines.tracking.runs import stage_run
     from components.engines.training.curve import write_curve
     from components.engines.training.launch import launch
     from components.engines.training.weights import load_module
     from components.text_to_image.upscaler import SETTINGS, Upscaler
 
+    require_passed(checked)
     if params.init_from:
         upscaler, curve = Upscaler.load(params.init_from), []
     else:

@@ -18,7 +18,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 from components.engines.base.errors import UsageError
 from components.text_to_image.architecture import Architecture
 from components.text_to_image.generator import Generator
-from components.text_to_image.model import load_autoencoder, load_denoiser
+from components.text_to_image.model import denoise, load_autoencoder, load_denoiser
 from tests.text_to_image.t2i_room import Room, make_tokenizer, shaped
 
 LINEAR = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
@@ -163,6 +163,31 @@ def test_a_pipeline_saved_by_diffusers_is_a_model_folder(tmp_path):
     theirs = pipeline("red circle", generator=torch.Generator().manual_seed(9), **options).images
     ours = Generator.load(tmp_path).generate(["red circle"], seeds=[9], steps=4, negative_prompts=["blue"])
     torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+
+
+def test_a_transformer_that_is_told_the_size_of_the_picture_hears_it_in_pixels():
+    torch.manual_seed(0)
+    network = PixArtTransformer2DModel(
+        num_attention_heads=2,
+        attention_head_dim=12,
+        num_layers=1,
+        cross_attention_dim=24,
+        caption_channels=16,
+        sample_size=8,
+        out_channels=4,
+        use_additional_conditions=True,
+    ).eval()
+    latents, text, mask = torch.randn(2, 4, 8, 8), torch.randn(2, 5, 16), torch.ones(2, 5)
+    size = {"resolution": torch.tensor([[64.0, 64.0]] * 2), "aspect_ratio": torch.ones(2, 1)}
+    with torch.no_grad():
+        direct = network(
+            latents,
+            encoder_hidden_states=text,
+            timestep=torch.tensor([5, 9]),
+            added_cond_kwargs=size,
+            encoder_attention_mask=mask,
+        ).sample
+        assert torch.equal(denoise(network, latents, torch.tensor([5, 9]), text, mask), direct)
 
 
 def test_a_folder_that_is_no_checkpoint_is_refused_by_every_stage(tmp_path, t2i_data):

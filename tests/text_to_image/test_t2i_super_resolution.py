@@ -6,7 +6,8 @@ import torch
 from pydantic import ValidationError
 from transformers import Swin2SRConfig, Swin2SRForImageSuperResolution
 
-from components.engines.base.errors import UsageError
+from components.engines.base.errors import StageError, UsageError
+from components.engines.base.paths import write_json
 from components.engines.captioned.dataset import CaptionedImages
 from components.text_to_image.super_resolution import SuperResolution, start, super_resolution, upscaling
 from components.text_to_image.upscaler import Upscaler, bicubic, psnr
@@ -31,7 +32,7 @@ def trained(tmp_path_factory, t2i_data):
     root = tmp_path_factory.mktemp("upscaler")
     room = Room(root, t2i_data)
     outs = (root / "super_resolution", root / "super_resolution_curve.csv")
-    super_resolution(params(), SMALL, room.context("super_resolution"), room.curated, *outs)
+    super_resolution(params(), SMALL, room.context("super_resolution"), room.curated, t2i_data / "checked.json", *outs)
     return root
 
 
@@ -69,7 +70,7 @@ def test_a_published_checkpoint_is_used_as_it_is(tmp_path, t2i_data):
     room = Room(tmp_path, t2i_data)
     outs = (tmp_path / "super_resolution", tmp_path / "super_resolution_curve.csv")
     chosen = params(init_from=str(tmp_path / "published"))
-    super_resolution(chosen, SMALL, room.context("super_resolution"), room.curated, *outs)
+    super_resolution(chosen, SMALL, room.context("super_resolution"), room.curated, t2i_data / "checked.json", *outs)
     images = torch.rand((1, 3, 16, 16), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = network(pixel_values=images).reconstruction.clamp(0, 1)
@@ -92,6 +93,16 @@ def test_both_halves_of_a_pair_show_the_same_place(t2i_data):
 def test_stored_pictures_must_be_larger_than_generated_ones(t2i_data):
     with pytest.raises(UsageError, match=r"no stored picture is 2 × 32 pixels \(at most 32\).*store_px"):
         upscaling(params(), shaped(image_px=32).image_px, t2i_data / "cleaned")
+
+
+def test_nothing_trains_on_data_that_failed_the_checks(tmp_path, t2i_data):
+    write_json(tmp_path / "checked.json", {"success": False})
+    room = Room(tmp_path, t2i_data)
+    outs = (tmp_path / "super_resolution", tmp_path / "super_resolution_curve.csv")
+    with pytest.raises(StageError, match="data checks failed"):
+        super_resolution(
+            params(), SMALL, room.context("super_resolution"), room.curated, tmp_path / "checked.json", *outs
+        )
 
 
 def test_shapes_that_do_not_divide_are_refused():

@@ -48,6 +48,9 @@ from components.engines.base.work import WorkLock, die_with_parent, prune
 
 log = logging.getLogger("genworks")
 
+# Libraries that warn, wherever they are imported, of kernels for accelerators that are not here.
+_CHATTERING = ("torchao", "torch.utils._pytree", "diffusers.quantizers")
+
 
 @dataclass(frozen=True)
 class StageContext:
@@ -117,6 +120,8 @@ def main(function: Callable[..., None]) -> None:
     function = _as_imported(function)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     log.setLevel(logging.INFO)
+    for name in _CHATTERING:
+        logging.getLogger(name).setLevel(logging.ERROR)
     arguments = _parser(function).parse_args()
     debug = arguments.debug or bool(os.environ.get("GENWORKS_DEBUG"))
     sys.exit(_run_reporting(function, arguments, debug))

@@ -21,6 +21,13 @@ def test_a_model_with_several_fields_takes_objects_and_reads_files_for_bytes(tmp
     assert record_of(f'{{"image": "{tmp_path}/a.png"}}', BOTH, tmp_path / "elsewhere") == {"image": b"bytes"}
 
 
+def test_whole_numbers_are_floats_where_the_column_is_and_stay_whole_elsewhere(tmp_path):
+    fields = {"prompt": "string", "seed": "double", "count": "long", "sure": "double"}
+    record = record_of('{"prompt": "x", "seed": 3, "count": 3, "sure": null}', fields, tmp_path)
+    assert record == {"prompt": "x", "seed": 3.0, "count": 3, "sure": None}
+    assert [type(record[name]) for name in ("seed", "count")] == [float, int]
+
+
 def test_what_cannot_be_asked_says_why(tmp_path):
     with pytest.raises(ValueError, match=r"no field picture \(it has image, text\)"):
         record_of('{"picture": "a.png"}', BOTH, tmp_path)
