@@ -22,7 +22,7 @@ class Architecture(Params):
 
     init_from: str | None = None
     family: Literal["cnn", "blip"] = "cnn"
-    positions: Literal["1d-learned", "1d-fixed", "2d-learned", "2d-fixed"] = "1d-learned"
+    positions: Literal["1d-learned", "1d-fixed", "2d-learned", "2d-fixed"] = "2d-fixed"
     image_px: Positive = 32
     patch_px: Positive = 8
     encoder_width: Positive = 96
