@@ -83,7 +83,10 @@ def write_scores(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def figures(rows: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
-    """`precision`: of the marked pairs, the share with a wrong caption; `recall`: of the wrong ones, the share marked."""
+    """`precision`: of the marked pairs, the share with a wrong caption; `recall`: of the wrong ones, the share marked.
+
+    What would be a share of nothing is left out.
+    """
     from components.engines.scoring.ranking import roc_auc
 
     scores = np.array([row["score"] for row in rows])
@@ -95,19 +98,27 @@ def figures(rows: list[dict[str, Any]], threshold: float) -> dict[str, Any]:
         "yield": float(1 - marked.mean()),
         "score_quantiles": {f"{q:.2f}": float(np.quantile(scores, q)) for q in (0.01, 0.1, 0.25, 0.5, 0.75, 0.9)},
     }
-    known = [row for row in rows if row["wrong"] is not None]
-    wrong = np.array([bool(row["wrong"]) for row in known])
-    if len(known) == len(rows) and wrong.any() and not wrong.all():
+    wrong = _truth(rows)
+    if wrong is not None:
         caught = int((marked & wrong).sum())
         found |= {
             "auc": roc_auc(scores[~wrong], scores[wrong]),
-            "precision": caught / max(int(marked.sum()), 1),
             "recall": caught / int(wrong.sum()),
             "wrong_before": float(wrong.mean()),
-            "wrong_among_relevant": float(wrong[~marked].mean()) if not marked.all() else 0.0,
             "precision_of_chance": float(wrong.mean()),
         }
+        if marked.any():
+            found["precision"] = caught / int(marked.sum())
+        if not marked.all():
+            found["wrong_among_relevant"] = float(wrong[~marked].mean())
     return found
+
+
+def _truth(rows: list[dict[str, Any]]) -> np.ndarray | None:
+    """Which captions are wrong, bool [rows]; None where that is not known of all of them, or there is only one kind."""
+    wrong = np.array([bool(row["wrong"]) for row in rows])
+    known = all(row["wrong"] is not None for row in rows)
+    return wrong if known and wrong.any() and not wrong.all() else None
 
 
 def _charts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -122,18 +133,20 @@ def _charts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "series": {"kept": [[float(t), float((scores >= t).mean())] for t in thresholds]},
         }
     ]
-    if all(row["wrong"] is not None for row in rows):
-        wrong = np.array([bool(row["wrong"]) for row in rows])
-        if wrong.any() and not wrong.all():
-            points = [[float((scores[~wrong] < t).mean()), float((scores[wrong] < t).mean())] for t in thresholds]
-            charts.append(
-                {
-                    "title": "Filter ROC: wrong captions found, over right ones marked",
-                    "kind": "lines",
-                    "xlabel": "share of right captions that are marked",
-                    "series": {"CLIP": points, "chance": [[0.0, 0.0], [1.0, 1.0]]},
-                }
-            )
+    wrong = _truth(rows)
+    if wrong is not None:
+        cuts = [*thresholds, np.inf]  # the last one marks everything
+        charts.append(
+            {
+                "title": "Filter ROC: wrong captions found, over right ones marked",
+                "kind": "lines",
+                "xlabel": "share of right captions that are marked",
+                "series": {
+                    "CLIP": [[float((scores[~wrong] < t).mean()), float((scores[wrong] < t).mean())] for t in cuts],
+                    "chance": [[0.0, 0.0], [1.0, 1.0]],
+                },
+            }
+        )
     return charts
 
 

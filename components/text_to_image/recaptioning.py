@@ -9,7 +9,7 @@ from components.engines.captioned.dataset import Captioned
 from components.engines.generation.captioner import ImageCaptioner
 from components.engines.scoring.embedder import Embedder
 from components.engines.shards.mapper import Rejected
-from components.text_to_image.relevance import MARKED, RELEVANCE
+from components.text_to_image.relevance import MARKED, RELEVANCE, stored
 
 if TYPE_CHECKING:
     from components.text_to_image.recaption import Recaption
@@ -39,7 +39,7 @@ class Recaptioning:
         images, texts = self.embedder.embed_images(pictures), self.embedder.embed_texts(captions)
         scores = (images * texts).sum(1).double().tolist()
         answers = {
-            one.key: self._decided(one, caption, score)
+            one.key: self._decided(one, caption, stored(score))
             for one, caption, score in zip(marked, captions, scores, strict=True)
         }
         return [answers.get(one.key) or one.to_sample() for one in items]
@@ -48,7 +48,7 @@ class Recaptioning:
         was = one.told[RELEVANCE]
         if not caption or score < self.threshold or score < was + self.params.min_gain:
             return _refused(one, f"the new caption, '{caption}', scores {score:.3f}")
-        told = {**one.told, RELEVANCE: round(score, 6), BEFORE: {"caption": one.caption, RELEVANCE: was}}
+        told = {**one.told, RELEVANCE: score, BEFORE: {"caption": one.caption, RELEVANCE: was}}
         return Captioned(one.key, one.image, caption, told).to_sample()
 
 

@@ -34,8 +34,13 @@ class Relevance:
         return [_told(found, score, self.threshold) for (found, _), score in zip(items, scores, strict=True)]
 
 
+def stored(score: float) -> float:
+    """A cosine as it is stored: what is decided is decided on this, so that stored scores tell the same again."""
+    return round(score, 6)
+
+
 def _told(found: Captioned, score: float, threshold: float) -> dict[str, Any]:
-    told = {**found.told, RELEVANCE: round(score, 6), MARKED: score < threshold}
+    told = {**found.told, RELEVANCE: stored(score), MARKED: stored(score) < threshold}
     return Captioned(found.key, found.image, found.caption, told).to_sample()
 
 

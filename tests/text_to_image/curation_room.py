@@ -1,4 +1,4 @@
-"""Filter and recaption on a world of six colours, for tests: a CLIP and a captioner that learnt in seconds to tell them."""
+"""Filter and recaption on a small world of six colours, with a CLIP and a captioner that learn in seconds to tell them."""
 
 import io
 

@@ -33,7 +33,7 @@ SMALL = {
     "clip": {
         "architecture": {"vision_width": 16, "vision_layers": 1, "text_width": 16, "text_layers": 1, "attention_heads": 2},
         "ingest": DATA,
-        "train": briefly(8),
+        "train": briefly(60, warmup_steps=5),
         "promote": NO_BAR,
     },
     "image_captioning": {

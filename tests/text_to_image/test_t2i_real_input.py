@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from components.clip.train import start as start_clip
 from components.engines.base.paths import read_json, read_jsonl
@@ -23,7 +22,6 @@ def room(tmp_path_factory):
     """A room after all data stages, with models that have learnt nothing of game tiles."""
     root = tmp_path_factory.mktemp("tiles")
     room, images, cleaned = Room(root, root), root / "images", root / "cleaned"
-    torch.set_num_threads(1)
     source = {"source": str(SHARED / "metadata.csv"), "fields": {"image": "file"}, "limit": 120}
     ingest(Ingest(**source, valid_fraction=0.15, test_fraction=0.15, samples_per_shard=40), images)
     cleaning = Clean(min_px=8, max_aspect=8, copies="pair")
