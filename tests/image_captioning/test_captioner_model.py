@@ -235,7 +235,7 @@ def test_a_checkpoint_can_be_used_as_it_is_and_none_cannot(small_data, tmp_path)
 
 
 def test_what_is_no_captioner_is_refused(small_data, tmp_path):
-    with pytest.raises(UsageError, match="Cannot load a tokenizer"):
+    with pytest.raises(UsageError, match="Cannot load a captioner"):
         ImageCaptioner.load(tmp_path / "nothing")
     never_ending = a_checkpoint(tmp_path / "never_ending", {"sep_token_id": 4}.items())
     with pytest.raises(UsageError, match=r"Captions end in token 4, but the tokenizer's texts are \[2, 5, 3\]"):

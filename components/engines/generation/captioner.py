@@ -35,8 +35,8 @@ class ImageCaptioner:
         """
         from transformers import BlipImageProcessorPil
 
+        network = load_captioner(folder).eval()  # first: AutoTokenizer reads the config, and knows ours from then on
         tokenizer = load_tokenizer(folder)
-        network = load_captioner(folder).eval()
         return cls(check_end(network, tokenizer, str(folder)), tokenizer, load_processor(BlipImageProcessorPil, folder))
 
     def save(self, folder: Path) -> None:
