@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.machine import describe
 from components.engines.base.paths import write_json
 
-NAMES = ("training", "memory", "shards", "orchestration")
+NAMES = ("training", "memory", "shards", "orchestration", "captioned")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -213,7 +213,9 @@ class LoggedRelevance(Relevance):
 
 def main() -> int:
     """The child that is killed: maps FOLDER/src with the clip model CLIP and so many WORKERS."""
-    from benchmarks.filtering import LoggedRelevance as Logged  # by a name that Ray's workers can import
+    from benchmarks.filtering import (
+        LoggedRelevance as Logged,
+    )  # not as one of __main__: by a name that Ray's workers can import
 
     folder, clip, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     make = partial(Logged, clip, folder / "log")

@@ -8,7 +8,18 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-LIBRARIES = ("torch", "transformers", "lightning", "accelerate", "webdataset", "ray", "dvc", "prefect")
+LIBRARIES = (
+    "torch",
+    "transformers",
+    "diffusers",
+    "datasets",
+    "lightning",
+    "accelerate",
+    "webdataset",
+    "ray",
+    "dvc",
+    "prefect",
+)
 
 
 def describe() -> dict[str, Any]:

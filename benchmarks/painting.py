@@ -1,6 +1,6 @@
 """text_to_image's denoiser: training on cached latents beside encoding in every step, and what painting costs.
 
-`python -m benchmarks captioned` runs it. Networks have the default shapes and have learnt nothing; one torch thread.
+`python -m benchmarks captioned` runs it. Networks and training are as params.yaml has them, and untrained; one torch thread.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch
 from benchmarks.scenes import write_clip, write_scenes
 from benchmarks.shards import scratch, seconds
 from benchmarks.turnstile import take_turns, torch_threads
+from components.engines.base.params import load_section
 from components.engines.base.stage import StageContext
 from components.engines.nn.checkpoints import load_tokenizer
 from components.engines.training.loop import fit
-from components.engines.training.params import Training
 from components.engines.training.ranks import Ranks
 from components.text_to_image.architecture import Architecture
 from components.text_to_image.autoencoder import start
@@ -28,12 +28,15 @@ from components.text_to_image.conditioning import Conditioner
 from components.text_to_image.generator import Generator
 from components.text_to_image.precompute import Precompute, precompute
 from components.text_to_image.text_encoder import of_clip
-from components.text_to_image.train import Parts, Train, denoising
+from components.text_to_image.train import Train, denoising
+from components.text_to_image.train import start as start_denoiser
 
-DEFAULT = Architecture()
+PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+DEFAULT = load_section(Architecture, "text_to_image.architecture", PARAMS)
+TRAIN = load_section(Train, "text_to_image.train", PARAMS)
 PICTURES, VALID = 1024, 64
-BATCH, WARM_STEPS, STEPS = 64, 3, 20
-RUN_STEPS, RUN_PICTURES = 1200, 6000  # of a default run: the steps of `train`, about as many pictures as are curated
+WARM_STEPS, STEPS = 3, 20
+RUN_STEPS, RUN_PICTURES = TRAIN.training.max_steps, 7000  # of a default run: about as many pictures as are curated
 FEW_STEPS, GUIDANCE = 20, 3.0
 AT_ONCE = 8  # pictures a batch, where samplers are compared
 BATCHES = {1: 8, 8: 16, 64: 64}  # at that batch size: pictures
@@ -46,7 +49,7 @@ def run(repeats: int) -> list[dict[str, Any]]:
         start(DEFAULT, seed=0).save_pretrained(root / "autoencoder", safe_serialization=True)
         of_clip(root / "clip", DEFAULT.text.max_tokens).save(root / "text_encoder")
         proportional_t5(root / "clip").save(root / "t5")
-        generator = Parts(root / "autoencoder", root / "text_encoder").generator(DEFAULT, seed=0)
+        generator = start_denoiser(DEFAULT, root / "autoencoder", root / "text_encoder", seed=0)
         rows = training(root, "text_encoder", "default architecture", 2.0, repeats)
         rows += training(root, "t5", "default but for a T5 of PixArt's proportions", None, repeats)
         return [*rows, *sampling(generator, repeats)]
@@ -109,14 +112,10 @@ class Folders:
         return {name: statistics.median(values[WARM_STEPS:]) for name, values in turns.seconds.items()}
 
     def train(self, on_the_fly: bool, on_step: Callable[[], None]) -> None:
-        settings = Training(
-            max_steps=WARM_STEPS + STEPS + 1,
-            batch_size=BATCH,
-            learning_rate=1e-3,
-            checkpoint_every=10_000,
-            num_threads=1,
-        )
-        params = Train(on_the_fly=on_the_fly, training=settings)
+        never = WARM_STEPS + STEPS + 1
+        changes = {"max_steps": never, "score_every": never, "checkpoint_every": never, "num_threads": 1}
+        settings = TRAIN.training.model_copy(update=changes)
+        params = TRAIN.model_copy(update={"on_the_fly": on_the_fly, "valid_samples": VALID, "training": settings})
 
         def make_task() -> Any:
             task = denoising(params, DEFAULT, *self.parts)

@@ -44,6 +44,7 @@ class Measures:
     def __init__(self, trial: Trial, clip: Path, judge: Path) -> None:
         self.trial, self.embedder, self.features = trial, Embedder.load(clip), ClipFeatures.load(clip)
         self.judge = Judge.load(judge)
+        self._train: Tensor | None = None  # all training pictures, flat, once somebody asks for the nearest
         self.texts = self.embedder.embed_texts(trial.prompts).numpy()
         self.order = np.random.default_rng(derive(trial.params.seed, "shuffled")).permutation(len(trial.pairs))
 
@@ -135,7 +136,7 @@ class Measures:
             "all_four_best_guidance_unseen": sweep[best]["unseen"],
             "best_guidance": float(best.split()[-1]),
             "all_four_real_images": float(real["all_four"].mean()),
-            "all_four_reconstructed": float(self.right(trial.reconstructed())["all_four"].mean()),
+            "all_four_reconstructed": float(self.right(trial.reconstructed)["all_four"].mean()),
             "all_four_shuffled_prompts": float(self.right(trial.painted[trial.chosen][self.order])["all_four"].mean()),
             "judge_worst_attribute": min(float(values.mean()) for name, values in real.items() if name in FOUR),
             "student_over_teacher": sweep["student"]["all"] / max(chosen["all"], 1e-9),
@@ -202,7 +203,7 @@ class Measures:
 
     def _autoencoder(self) -> dict[str, float]:
         """How much a picture loses by encoding and decoding, beside the mean picture in place of each."""
-        real, made = self.trial.real, self.trial.reconstructed()
+        real, made = self.trial.real, self.trial.reconstructed
         mean = real.mean(0, keepdim=True).expand_as(real)
         return {
             "psnr_autoencoder": compute(psnr, made, real)["psnr"],
@@ -243,16 +244,13 @@ class Measures:
 
     def nearest(self, images: Tensor, curated: Path) -> tuple[Tensor, Tensor]:
         """Distance of each picture to its nearest training picture, and that one's number: [n], [n]."""
-        train = self._training(curated)
+        if self._train is None:
+            self._train = self.trial.pixels(list(CaptionedImages(curated, "train"))).flatten(1)
+        train = self._train
         flat = images.flatten(1)
         distances = torch.cdist(flat, train) / flat.shape[1] ** 0.5
         found = distances.min(1)
         return found.values, found.indices
-
-    def _training(self, curated: Path) -> Tensor:
-        if not hasattr(self, "_train"):
-            self._train = self.trial.pixels(list(CaptionedImages(curated, "train"))).flatten(1)
-        return self._train
 
 
 def size_of_network(network: Any) -> int:

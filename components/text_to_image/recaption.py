@@ -87,7 +87,7 @@ def _refuse_empty_splits(curated: Path, threshold: float) -> None:
 def _figures(scored: Path, curated: Path) -> dict[str, Any]:
     from components.engines.captioned.dataset import CaptionedImages
     from components.text_to_image.recaptioning import BEFORE
-    from components.text_to_image.relevance import is_wrong
+    from components.text_to_image.relevance import RELEVANCE, is_wrong
 
     before = [one for split in CURATED_SPLITS for one in CaptionedImages(scored, split)]
     after = [one for split in CURATED_SPLITS for one in CaptionedImages(curated, split)]
@@ -97,13 +97,13 @@ def _figures(scored: Path, curated: Path) -> dict[str, Any]:
         "kept_as_found": len(after) - len(renewed),
         "recaptioned": len(renewed),
         "refused": len(before) - len(after),
-        "mean_gain": float(np.mean([one.told["relevance"] - one.told[BEFORE]["relevance"] for one in renewed]))
-        if renewed
-        else 0.0,
     }
+    if renewed:
+        figures["mean_gain"] = float(np.mean([one.told[RELEVANCE] - one.told[BEFORE][RELEVANCE] for one in renewed]))
     if before and all(one.scene for one in before):
         for name, pairs in (("wrong_before", before), ("wrong_after", after), ("wrong_recaptions", renewed)):
-            figures[name] = float(np.mean([bool(is_wrong(one)) for one in pairs])) if pairs else 0.0
+            if pairs:
+                figures[name] = float(np.mean([bool(is_wrong(one)) for one in pairs]))
     return figures
 
 

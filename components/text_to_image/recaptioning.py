@@ -32,8 +32,10 @@ class Recaptioning:
 
     def apply(self, items: list[Captioned]) -> list[dict[str, Any] | Rejected]:
         marked = [one for one in items if one.told[MARKED] and self.params.marked != "keep"]
-        if self.params.marked == "drop" or not marked:
-            return [_refused(one, "") if one in marked else one.to_sample() for one in items]
+        if self.params.marked == "drop":
+            return [_refused(one, "") if one.told[MARKED] else one.to_sample() for one in items]
+        if not marked:
+            return [one.to_sample() for one in items]
         pictures = [one.open() for one in marked]
         captions = [said.text for said in self.captioner.caption(pictures, self.params.decoding, scored=False)]
         images, texts = self.embedder.embed_images(pictures), self.embedder.embed_texts(captions)

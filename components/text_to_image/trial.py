@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,6 +64,7 @@ class Trial:
         """Pictures of the data set as the model paints them: [n, 3, image_px, image_px] in [0, 1]."""
         return to_unit([one.open() for one in images], self.image_px)
 
+    @cached_property
     def reconstructed(self) -> Tensor:
         """The real pictures after encoding and decoding: the best that any denoiser could reach."""
         import torch

@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
     lines = table([[*_COLUMNS, ""], *shown])
     note = (
         ""
-        if data[0]["precision"] is not None
+        if all(wrong is not None for _, wrong in rows)
         else "\nprecision and recall: unknown, the source does not tell which are wrong"
     )
     return Answer({"system": arguments.system, "pairs": len(rows), "thresholds": data}, lines + note)

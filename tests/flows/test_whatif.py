@@ -48,6 +48,7 @@ def test_the_command_shows_other_thresholds_beside_the_current_one(toy):
     shown = genworks(toy, "whatif", "toy").stdout
     assert "<- params" in shown
     assert len(shown.splitlines()) > 5
+    assert "unknown" not in genworks(toy, "whatif", "toy", "--threshold", "-1").stdout  # it marks nothing: no precision
 
 
 def test_a_system_without_stored_scores_says_what_to_run(toy):
