@@ -45,10 +45,10 @@ class DitShape(Params):
 class UnetShape(Params):
     """UNet2DConditionModel (Rombach et al. 2022, arXiv 2112.10752): self- and cross-attention at every resolution."""
 
-    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (64, 128)
+    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (48, 96)
     layers: Positive = 1
-    head_width: Positive = 32
-    norm_groups: Positive = 16
+    head_width: Positive = 48
+    norm_groups: Positive = 8
 
 
 class Noise(Params):
