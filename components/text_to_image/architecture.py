@@ -14,7 +14,7 @@ class AutoencoderShape(Params):
 
     widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (16, 32, 32)
     layers: Positive = 1
-    latent_channels: Positive = 4
+    latent_channels: Positive = 8
     norm_groups: Positive = 8
 
 

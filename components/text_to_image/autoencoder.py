@@ -24,7 +24,7 @@ class Autoencoder(Params):
     """
 
     enabled: bool = True
-    kl_weight: Annotated[float, Field(ge=0)] = 1e-4
+    kl_weight: Annotated[float, Field(ge=0)] = 1e-5
     standardised_over: Positive = 2000
     training: Training
 
