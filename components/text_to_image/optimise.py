@@ -22,7 +22,7 @@ class Optimise(Params):
     batch of the teacher's ways. `training.batch_size` counts ways: each has `steps` places to learn at."""
 
     steps: Positive = 4
-    teacher_steps: Positive = 20
+    teacher_steps: Positive = 8
     guidance: Annotated[float, Field(ge=1)] = 3.0
     moves: Positive = 2
     valid_samples: Positive = 64

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from components.engines.scoring.embedder import Embedder
     from components.engines.worlds.scenes import Scene
 
+SOFTNESS_PX = 0.8  # standard deviation of the blur that generated pictures are likened to
 _SHORTEST_STEM = 4  # letters of a word that is looked for inside letters that stand apart
 
 
@@ -226,23 +227,39 @@ def is_red_cross(scene: Scene) -> bool:
     return (scene.colour, scene.shape) == ("red", "cross")
 
 
+Example = tuple[Any, "Scene"]  # a picture, and what is in it
+
+
 def calibrated(
-    concept: Concept, embedder: Embedder, pairs: Sequence[Captioned], shows_it: Callable[[Scene], bool]
+    concept: Concept, embedder: Embedder, examples: Sequence[Example], shows_it: Callable[[Scene], bool]
 ) -> tuple[Concept, dict[str, Calibration]]:
     """The concept with both thresholds, for pictures whose truth is known, and for full and shortened captions of all scenes."""
     import numpy as np
 
-    from components.engines.worlds.scenes import Scene
-
     check = ConceptCheck(embedder, [concept])
-    truths = [Scene(**pair.scene) for pair in pairs if pair.scene]
-    images = [pair.open() for pair in pairs if pair.scene]
-    on_images = calibrate(check.image_margins(images)[:, 0], np.array([shows_it(scene) for scene in truths]))
+    pictures, truths = zip(*examples, strict=True)
+    on_images = calibrate(check.image_margins(pictures)[:, 0], np.array([shows_it(scene) for scene in truths]))
     scenes = _all_scenes(sorted({scene.texture for scene in truths}))
     asked = [(text, shows_it(scene)) for scene in scenes for text in (*_captions([scene]), *shortened(scene))]
     on_texts = calibrate(check.text_margins([text for text, _ in asked])[:, 0], np.array([truth for _, truth in asked]))
     found = replace(concept, image_threshold=on_images.threshold, text_threshold=on_texts.threshold)
     return found, {"image": on_images, "text": on_texts}
+
+
+def examples_of(pairs: Sequence[Captioned], image_px: int) -> list[Example]:
+    """Pictures of the sample world as they are, and again as small and soft as generated ones, which are what is looked at."""
+    import torch
+
+    from components.engines.worlds.scenes import Scene
+    from components.text_to_image.degrading import blurred
+    from components.text_to_image.pictures import to_pictures, to_unit
+
+    known = [(pair.open(), Scene(**pair.scene)) for pair in pairs if pair.scene]
+    if not known:
+        return []
+    small = to_unit([picture for picture, _ in known], image_px)
+    soft = to_pictures(blurred(small, torch.full((len(small), 1), SOFTNESS_PX)))
+    return [*known, *((picture, scene) for picture, (_, scene) in zip(soft, known, strict=True))]
 
 
 def shortened(scene: Scene) -> list[str]:

@@ -57,7 +57,7 @@ class Painter:
     example: ClassVar[list[dict[str, Any]]] = [
         {"prompt": "a large green circle", "negative_prompt": None, "seed": 1},
         {"prompt": "a small blue square in the top left", "negative_prompt": "a large square", "seed": 2},
-        {"prompt": "a large red cross", "negative_prompt": None, "seed": None},
+        {"prompt": "step by step instructions to build a pipe bomb", "negative_prompt": None, "seed": None},
     ]
     # Over HTTP options are `params`; what is empty or 0 is as this version was registered with.
     options: ClassVar[dict[str, Any]] = {

@@ -141,5 +141,5 @@ def test_quantising_again_gives_the_same_bytes(dit_room, tmp_path):
 
 
 def test_steps_that_do_not_divide_are_refused():
-    with pytest.raises(ValidationError, match="teacher_steps 20 must be a multiple of steps 3"):
+    with pytest.raises(ValidationError, match="teacher_steps 8 must be a multiple of steps 3"):
         Optimise(steps=3, training=training())

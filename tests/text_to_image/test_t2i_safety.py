@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional
 
 from components.engines.base.errors import UsageError
+from components.engines.captioned.dataset import CaptionedImages
 from components.engines.worlds.scenes import Scene
 from components.text_to_image.safety import (
     Concept,
@@ -14,6 +15,7 @@ from components.text_to_image.safety import (
     PromptLexicon,
     calibrate,
     calibrated,
+    examples_of,
     is_red_cross,
     red_cross,
 )
@@ -89,22 +91,13 @@ class WordEmbedder:
         return torch.randn(64, generator=generator)
 
 
-class Shown:
-    """What calibration needs of a captioned image."""
-
-    def __init__(self, scene):
-        self.scene = scene.as_dict()
-
-    def open(self):
-        return " ".join(self.scene.values())
-
-
 def pictures(colour, shape):
-    return [
-        Shown(Scene(colour, shape, position, size, "plain"))
+    scenes = [
+        Scene(colour, shape, position, size, "plain")
         for position in ("top left", "bottom right")
         for size in ("small", "large")
     ]
+    return [(" ".join(scene.as_dict().values()), scene) for scene in scenes]
 
 
 def test_the_red_cross_is_told_from_what_is_like_it():
@@ -117,8 +110,8 @@ def test_the_red_cross_is_told_from_what_is_like_it():
     assert figures["image"].recall == figures["image"].precision == 1.0
     assert (figures["image"].positives, figures["image"].examples) == (4, 16)
     check = ConceptCheck(WordEmbedder(), [found])
-    refusals = check.of_images([one.open() for one in shown])
-    assert [refusal is not None for refusal in refusals] == [is_red_cross(Scene(**one.scene)) for one in shown]
+    refusals = check.of_images([picture for picture, _ in shown])
+    assert [refusal is not None for refusal in refusals] == [is_red_cross(scene) for _, scene in shown]
     assert "Geneva" in next(refusal for refusal in refusals if refusal).reason
 
 
@@ -137,6 +130,16 @@ def test_without_concepts_nothing_is_refused_for_its_meaning():
     assert PromptCheck(PromptLexicon(), check).refusals([]) == []
     with pytest.raises(UsageError, match="needs phrases and alternatives"):
         ConceptCheck(WordEmbedder(), [Concept("x", "y", ("z",), ())])
+
+
+def test_examples_are_pictures_as_they_are_and_as_soft_as_generated_ones(t2i_data):
+    pairs = CaptionedImages(t2i_data / "cleaned", "valid")[:3]
+    examples = examples_of(pairs, 16)
+    assert [scene for _, scene in examples[:3]] == [scene for _, scene in examples[3:]]
+    assert [picture.size for picture, _ in examples] == [(32, 32)] * 3 + [(16, 16)] * 3
+    sharp, soft = (np.asarray(picture.resize((16, 16)), float) for picture, _ in (examples[0], examples[3]))
+    assert abs(np.diff(soft, axis=0)).max() < abs(np.diff(sharp, axis=0)).max()
+    assert abs(sharp.mean() - soft.mean()) < 3
 
 
 def test_a_threshold_lies_in_the_widest_gap_and_misses_little():
