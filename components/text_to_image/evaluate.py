@@ -72,7 +72,9 @@ def evaluate(
         trial = Trial(params, architecture, cleaned, text_to_image_model, optimised)
         measures = Measures(trial, clip_model, judge)
         rows = measures.example_rows()
-        refused = prevention.concepts_of(measures.embedder, list(CaptionedImages(cleaned, "valid")))
+        refused = prevention.concepts_of(
+            measures.embedder, list(CaptionedImages(cleaned, "valid")), architecture.image_px
+        )
         figures = measures.figures(rows, curated, super_resolution)
         figures |= prevention.figures(measures.embedder, refused, trial.pairs)
         write_json(metrics, figures)

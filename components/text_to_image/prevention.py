@@ -7,23 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.text_to_image.safety import Concept, ConceptCheck, calibrated, is_red_cross, red_cross
+from components.text_to_image.safety import Concept, ConceptCheck, calibrated, examples_of, is_red_cross, red_cross
 
 if TYPE_CHECKING:
     from components.engines.captioned.dataset import Captioned
     from components.engines.scoring.embedder import Embedder
 
 
-def concepts_of(embedder: Embedder, known: Sequence[Captioned]) -> list[Concept]:
+def concepts_of(embedder: Embedder, known: Sequence[Captioned], image_px: int) -> list[Concept]:
     """The concepts that are refused, calibrated on `known` pictures; none where nobody knows what these show."""
-    from components.engines.worlds.scenes import Scene
-
-    scenes = [Scene(**one.scene) for one in known if one.scene]
-    shown = {is_red_cross(scene) for scene in scenes}
+    examples = examples_of(known, image_px)
+    shown = {is_red_cross(scene) for _, scene in examples}
     if shown != {True, False}:
         return []
-    concept = red_cross(sorted({scene.texture for scene in scenes}))
-    return [calibrated(concept, embedder, known, is_red_cross)[0]]
+    concept = red_cross(sorted({scene.texture for _, scene in examples}))
+    return [calibrated(concept, embedder, examples, is_red_cross)[0]]
 
 
 def figures(embedder: Embedder, concepts: Sequence[Concept], test: Sequence[Captioned]) -> dict[str, Any]:
