@@ -89,6 +89,7 @@ def test_the_target_is_what_the_sampler_expects(dit_room, prediction):
             return type("Output", (), {"sample": right})
 
         config = task.network.config
+        use_additional_conditions = False
 
     task.network = Knows()
     assert task.loss(batch)[0].item() == pytest.approx(0, abs=1e-6)
