@@ -98,6 +98,7 @@ class Measures:
         figures |= self._distances(curated)
         figures |= self._autoencoder()
         figures |= self._enlargement(super_resolution)
+        figures |= self._likeness()
         figures |= self._memory(curated)
         figures["bytes_int8_over_fp32"] = weight_bytes(trial.optimised / "int8") / size_of_network(
             trial.teacher.network
@@ -117,32 +118,27 @@ class Measures:
         """What the judge says of every way of painting, on combinations that training saw and on those it did not."""
         trial, unseen = self.trial, self.trial.unseen
         right = {way: self.right(images)["all_four"] for way, images in trial.painted.items() if way != "ddpm"}
+        kinds = {"all": np.full(len(unseen), True), "seen": ~unseen, "unseen": unseen}
         sweep = {
-            way: {
-                "seen": float(found[~unseen].mean()),
-                "unseen": float(found[unseen].mean()),
-                "all": float(found.mean()),
-            }
+            way: {kind: float(found[members].mean()) for kind, members in kinds.items() if members.any()}
             for way, found in right.items()
         }
         guided = [way for way in sweep if way.startswith("guidance")]
         best = max(guided, key=lambda way: sweep[way]["all"])
         chosen, real = sweep[trial.chosen], self.right(trial.real)
         figures: dict[str, Any] = {
-            "all_four_seen": chosen["seen"],
-            "all_four_unseen": chosen["unseen"],
+            **{f"all_four_{kind}": share for kind, share in chosen.items() if kind != "all"},
             "all_four_best_guidance": sweep[best]["all"],
-            "all_four_best_guidance_seen": sweep[best]["seen"],
-            "all_four_best_guidance_unseen": sweep[best]["unseen"],
+            **{f"all_four_best_guidance_{kind}": share for kind, share in sweep[best].items() if kind != "all"},
             "best_guidance": float(best.split()[-1]),
             "all_four_real_images": float(real["all_four"].mean()),
             "all_four_reconstructed": float(self.right(trial.reconstructed)["all_four"].mean()),
             "all_four_shuffled_prompts": float(self.right(trial.painted[trial.chosen][self.order])["all_four"].mean()),
             "judge_worst_attribute": min(float(values.mean()) for name, values in real.items() if name in FOUR),
-            "student_over_teacher": sweep["student"]["all"] / max(chosen["all"], 1e-9),
-            "int8_over_teacher": sweep["int8"]["all"] / max(chosen["all"], 1e-9),
             "by_way": sweep,
         }
+        if chosen["all"]:
+            figures |= {f"{way}_over_teacher": sweep[way]["all"] / chosen["all"] for way in ("student", "int8")}
         if name_of_one := next((way for way in guided if way == "guidance 1"), None):
             figures["guidance_gain"] = sweep[best]["all"] - sweep[name_of_one]["all"]
         if trial.params.num_ddpm:
@@ -211,6 +207,19 @@ class Measures:
             "lpips_clip_autoencoder": compute(lpips, made, real, network=self.features)["lpips_clip"],
             "lpips_clip_mean_image": compute(lpips, mean, real, network=self.features)["lpips_clip"],
         }
+
+    def _likeness(self) -> dict[str, float]:
+        """How near the optimised networks' pictures are to the teacher's of the same seed (PSNR), beside the teacher's in as few
+        steps and those of other prompts."""
+        painted = self.trial.painted
+        teacher = painted[self.trial.chosen]
+        others = {
+            "student": painted["student"],
+            "few_steps": painted["teacher in student's steps"],
+            "int8": painted["int8"],
+            "shuffled": teacher[self.order],
+        }
+        return {f"psnr_to_teacher_{name}": compute(psnr, images, teacher)["psnr"] for name, images in others.items()}
 
     def _enlargement(self, folder: Path) -> dict[str, float]:
         """The upscaler against bicubic enlargement, on test pictures that are large enough to be made small first."""
