@@ -75,7 +75,7 @@ class Exhibition:
         return {"title": "Samples at several guidances", "note": note, "file": f"{GALLERY}/guidances.png"}
 
     def _optimised(self) -> dict[str, str]:
-        ways = [self.trial.chosen, "student", "teacher in student's steps", "int8"]
+        ways = [self.trial.chosen, "student", "teacher in few steps", "int8"]
         rows = [Row(self.trial.prompts[i], [self.trial.painted[way][i] for way in ways]) for i in self.shown]
         write_grid(self.gallery / "optimised.png", rows, ["teacher", "student", "teacher, few steps", "int8"])
         note = f"The teacher takes {self.trial.params.sampling.steps} steps with guidance; the student needs none."

@@ -168,7 +168,7 @@ class Measures:
         scores = {f"clip_score_{way.replace(' ', '_')}": self.clip_scores(images) for way, images in painted.items()}
         scores["clip_score_real_images"] = self.clip_scores(trial.real)
         scores["clip_score_shuffled_prompts"] = self.clip_scores(trial.painted[trial.chosen][self.order])
-        return {name.replace("'s", "s"): float(np.mean(values)) for name, values in scores.items()}
+        return {name: float(np.mean(values)) for name, values in scores.items()}
 
     def _distances(self, curated: Path) -> dict[str, float]:
         """Fréchet, kernel and sliced Wasserstein distance from the real test pictures: of the painted ones, of training
@@ -215,7 +215,7 @@ class Measures:
         teacher = painted[self.trial.chosen]
         others = {
             "student": painted["student"],
-            "few_steps": painted["teacher in student's steps"],
+            "few_steps": painted["teacher in few steps"],
             "int8": painted["int8"],
             "shuffled": teacher[self.order],
         }

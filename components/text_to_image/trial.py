@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Trial:
     """`pairs` of the test split, their `real` pictures, and `painted`: by way of painting, a picture of each prompt.
 
-    Pictures: [n, 3, px, px] in [0, 1]. Ways: `guidance 3` for each of the guidances, `student` and `teacher in student's steps`,
+    Pictures: [n, 3, px, px] in [0, 1]. Ways: `guidance 3` for each of the guidances, `student` and `teacher in few steps`,
     `int8`, and `ddpm` (of the first `num_ddpm` prompts). Prompt i has the same seed in all of them.
     """
 
@@ -81,7 +81,7 @@ class Trial:
         steps, sampler = told["steps"], told["sampler"]
         student = Generator.load(model, self.optimised / "student")
         self.painted["student"] = self._paint(student, steps=steps, guidance=1.0, sampler=sampler)
-        self.painted["teacher in student's steps"] = self._paint(self.teacher, steps=steps)
+        self.painted["teacher in few steps"] = self._paint(self.teacher, steps=steps)
         self.painted["int8"] = self._paint(Generator.load(model, self.optimised / "int8"))
 
     def _paint(self, generator: Generator, some: slice = slice(None), **changed: Any) -> Tensor:
