@@ -28,13 +28,12 @@ def briefly(steps, **more):
 
 
 DATA = {"num_train": 300, "num_test": 40, "samples_per_shard": 100}
-NO_BAR = {"thresholds": {}}
 SMALL = {
     "clip": {
         "architecture": {"vision_width": 16, "vision_layers": 1, "text_width": 16, "text_layers": 1, "attention_heads": 2},
         "ingest": DATA,
         "train": briefly(60, warmup_steps=5),
-        "promote": NO_BAR,
+        "promote": {"thresholds": {"auc_any": {"min": 0}, "auc_shuffled_images": {"max": 1}}},
     },
     "image_captioning": {
         "architecture": {"encoder_width": 16, "text_width": 16, "text_layers": 1, "attention_heads": 2},
@@ -42,7 +41,7 @@ SMALL = {
         "train": briefly(8),
         "evaluate": {"decoding": {"num_beams": 2, "max_new_tokens": 8}},
         "register": {"decoding": {"num_beams": 2, "max_new_tokens": 8}},
-        "promote": NO_BAR,
+        "promote": {"thresholds": {"cider": {"min": 0}, "cider_shuffled_images": {"max": 10}}},
     },
     "text_to_image": {
         "architecture": {
@@ -64,7 +63,7 @@ SMALL = {
             "num_ddpm": 0,
             "num_samples": 6,
         },
-        "promote": NO_BAR,
+        "promote": {"thresholds": {"clip_score": {"min": 0}, "all_four": {"min": 0}}},
     },
 }  # fmt: skip
 for key in ("train", "autoencoder", "optimise", "super_resolution", "judge"):
