@@ -18,11 +18,13 @@ from components.text_to_image.architecture import Architecture
 
 
 class SuperResolution(Params):
-    """A Swin2SR of this shape, or the checkpoint at `init_from`, which is used as it is.
+    """A Swin2SR of this shape, or the checkpoint at `init_from`, which is used as it is. Not `enabled`, nothing is learnt and
+    pictures are enlarged bicubically (where the data hold none that are large enough to learn from).
 
     `crop_px` and `max_blur_px`: see upscaling.Upscaling. Pictures are stored at `image_px` times `factor`, or larger.
     """
 
+    enabled: bool = True
     init_from: str | None = None
     factor: Annotated[int, Field(ge=2, le=4)] = 2
     width: Positive = 24
@@ -62,6 +64,8 @@ def super_resolution(
     require_passed(checked)
     if params.init_from:
         upscaler, curve = Upscaler.load(params.init_from), []
+    elif not params.enabled:
+        upscaler, curve = start(params, architecture.image_px), []
     else:
         make_task = partial(upscaling, params, architecture.image_px, cleaned)
         with stage_run(context, params.model_dump()) as run:
@@ -85,7 +89,7 @@ def upscaling(params: SuperResolution, image_px: int, cleaned: Path) -> Any:
         raise UsageError(
             f"Nothing to learn enlarging from: no stored picture is {params.factor} × {image_px} pixels (at most {largest})",
             where=str(cleaned),
-            do="raise store_px of the stage clean, or ingest larger pictures",
+            do="raise store_px of the stage clean, ingest larger pictures, or set super_resolution.enabled to false",
         )
     return Upscaling(
         start(params, image_px),

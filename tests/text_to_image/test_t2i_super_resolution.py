@@ -95,6 +95,17 @@ def test_stored_pictures_must_be_larger_than_generated_ones(t2i_data):
         upscaling(params(), shaped(image_px=32).image_px, t2i_data / "cleaned")
 
 
+def test_without_larger_pictures_enlarging_stays_bicubic(tmp_path, t2i_data):
+    room, large = Room(tmp_path, t2i_data), SMALL.model_copy(update={"image_px": 32})
+    outs = (tmp_path / "super_resolution", tmp_path / "curve.csv")
+    super_resolution(
+        params(enabled=False), large, room.context("super_resolution"), room.curated, t2i_data / "checked.json", *outs
+    )
+    images = torch.rand((2, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    made = Upscaler.load(tmp_path / "super_resolution").upscale(images)
+    torch.testing.assert_close(made, bicubic(images, 2).clamp(0, 1), atol=1e-5, rtol=0)
+
+
 def test_nothing_trains_on_data_that_failed_the_checks(tmp_path, t2i_data):
     write_json(tmp_path / "checked.json", {"success": False})
     room = Room(tmp_path, t2i_data)
