@@ -70,6 +70,8 @@ def _explain(code: int, said: str, arguments: argparse.Namespace, root: Path) ->
 
         version(root, arguments.system, arguments.alias)  # says in our words which versions there are
     last = (said.strip().splitlines() or [f"exit code {code}"])[-1]
+    if code == program.NO_FILE:
+        raise StageError(last, do="read above what was answered instead")
     ours, _, words = last.partition("Error: ")  # a GenworksError's own words, behind the name of its class
     if ours.startswith("components.engines.base.errors."):
         raise StageError(f"{arguments.system} could not predict: {words}")

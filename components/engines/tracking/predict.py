@@ -20,7 +20,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-NO_SUCH_MODEL = 3
+NO_SUCH_MODEL, NO_FILE = 3, 4
+_TEXTS = ("string", "binary")
 
 
 def batches(lines: Iterable[str], size: int) -> Iterator[list[str]]:
@@ -55,7 +56,12 @@ def answer(model: Any, texts: list[str], folder: Path) -> list[dict[str, Any] | 
 
     fields = {column.name: column.type.name for column in model.metadata.get_input_schema().inputs}
     asked = [record_of(text, fields, folder) for text in texts if text.strip()]
-    told = iter(model.predict(pandas.DataFrame(asked, columns=list(fields))) if asked else [])
+    table = pandas.DataFrame(asked, columns=list(fields))
+    # A column that no line fills would be one of NaN, a float, which MLflow refuses where texts or bytes are due.
+    filled = {
+        name: table[name].astype(object).where(table[name].notna(), None) for name in fields if fields[name] in _TEXTS
+    }
+    told = iter(model.predict(table.assign(**filled)) if asked else [])
     return [next(told) if text.strip() else None for text in texts]
 
 
@@ -117,8 +123,8 @@ def main() -> int:
             return 1
         output.flush()
     if unwritten:
-        print(f"error: {unwritten} of {number} answers hold no file for --out", file=sys.stderr)
-        return 1
+        print(f"{unwritten} of {number} answers hold nothing for --out", file=sys.stderr)
+        return NO_FILE
     return 0
 
 
