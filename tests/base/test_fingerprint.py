@@ -93,6 +93,15 @@ def test_content_of_a_source_named_only_in_params_is_part_of_it(project):
     assert changed(project, lambda: (project / "table.csv").write_text("a,b\n3,4\n")) == {"demo-read"}
 
 
+def test_so_are_the_files_of_a_folder_of_images(project):
+    (project / "photos").mkdir()
+    (project / "photos/a.png").write_bytes(b"1")
+    params = project / "params.yaml"
+    params.write_text(params.read_text().replace("source: table.csv", "source: table.csv, images: photos"))
+    assert "images: photos" in params.read_text()
+    assert changed(project, lambda: (project / "photos/a.png").write_bytes(b"2")) == {"demo-read"}
+
+
 def test_a_source_may_be_a_glob_an_absolute_path_or_missing(project):
     by_name = fp.external_state("table.csv", project)
     assert fp.external_state(str(project / "table.csv"), project) == by_name

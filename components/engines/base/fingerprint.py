@@ -4,8 +4,8 @@ The `code` stage of dvc.yaml runs this module and writes `data/code/<stage>.json
 - `modules`: every module of the project in the import closure, each as a digest of its AST without docstrings (comments and
   layout are no part of an AST);
 - `libraries`: the version of every library those modules import;
-- `external`: a digest of every local file or folder (or the state of a URL) that the stage's params name under `source` or
-  `init_from`, since DVC cannot see what only a param points at.
+- `external`: a digest of every local file or folder (or the state of a URL) that the stage's params name under `source`,
+  `images` or `init_from`, since DVC cannot see what only a param points at.
 
 A change that was accepted as harmless (`genworks accept`) is written as if it had not happened.
 """
@@ -32,7 +32,7 @@ from components.engines.base.work import held
 
 CODE_FOLDER = Path("data/code")
 ACCEPTED = "code_accepted.jsonl"
-EXTERNAL_KEYS = ("source", "init_from")
+EXTERNAL_KEYS = ("source", "images", "init_from")
 PACKAGES = ("components", "flows")
 Fingerprint = dict[str, dict[str, str]]
 

@@ -29,8 +29,9 @@ class Fields(Params):
 class ImageIngest(Params):
     """Where captioned images come from and how they are split.
 
-    `images` is the folder or URL that paths in a table are relative to; null: where the table is. `num_*`, `image_px`,
-    `textures`, `wrong_captions` and `bad_files` are for `source: sample`.
+    `images` is the folder or URL that paths in a table are relative to; null: where the table is. Only files below a named folder
+    are looked at for changes: say it where they may be replaced. `num_*`, `image_px`, `textures`, `wrong_captions`
+    and `bad_files` are for `source: sample`.
     """
 
     source: str = "sample"
