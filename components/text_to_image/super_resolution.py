@@ -62,10 +62,11 @@ def super_resolution(
     from components.text_to_image.upscaler import SETTINGS, Upscaler
 
     require_passed(checked)
+    curve: list[dict[str, Any]] = []
     if params.init_from:
-        upscaler, curve = Upscaler.load(params.init_from), []
+        upscaler = Upscaler.load(params.init_from)
     elif not params.enabled:
-        upscaler, curve = start(params, architecture.image_px), []
+        upscaler = start(params, architecture.image_px)
     else:
         make_task = partial(upscaling, params, architecture.image_px, cleaned)
         with stage_run(context, params.model_dump()) as run:
