@@ -144,12 +144,12 @@ def test_bad_input_and_unknown_options_are_refused(painter):
     assert painter.predict([]) == []
 
 
-def test_it_is_served_by_mlflow_as_it_answers_here(folder, tmp_path, painter):
+def test_it_is_served_by_mlflow_as_it_answers_here(folder, tmp_path, painter, monkeypatch):
     """Logged as every room's pipeline, loaded again by MLflow, and asked as over HTTP."""
     import mlflow
     from mlflow.pyfunc import scoring_server
 
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")  # of this test alone
     experiment = mlflow.create_experiment("painter", artifact_location=str(tmp_path / "artifacts"))
     run = mlflow.tracking.MlflowClient().create_run(experiment)
     pipeline = "components.text_to_image.serve:Painter"

@@ -32,7 +32,7 @@ def test_a_run_from_nothing_ends_with_a_champion_a_report_and_a_ledger_line(proj
     assert {stage["state"] for stage in summary["stages"]} == {"done"}
     assert summary["metrics"]["translation"]
     listed = json.loads(genworks(project, "list", "--json").stdout)
-    assert [(row["system"], str(row["champion"])) for row in listed] == [("translation", "1")]
+    assert {row["system"]: str(row["champion"]) for row in listed if row["champion"]} == {"translation": "1"}
     page = (project / "reports/translation/report.html").read_text()
     assert "<svg" in page
     assert "promoted" in page
@@ -42,7 +42,7 @@ def test_a_run_from_nothing_ends_with_a_champion_a_report_and_a_ledger_line(proj
 
 
 def test_neither_runner_finds_anything_to_do_after_the_other(project):
-    again = dvc(project, "repro")
+    again = dvc(project, "repro", "translation-register")
     assert "Running stage 'translation" not in again
     nothing = json.loads(genworks(project, "run", "translation", "--json").stdout)
     assert {stage["state"] for stage in nothing["stages"]} == {"cached"}
@@ -130,7 +130,7 @@ def test_a_worse_candidate_is_refused_a_better_one_promoted_and_rollback_says_wh
     assert rolled.returncode == 0, rolled.stderr
     assert "data/translation/model" in rolled.stdout or "data/translation/cleaned" in rolled.stdout
     listed = json.loads(genworks(project, "list", "--json").stdout)
-    assert str(listed[0]["champion"]) == "1"
+    assert {row["system"]: str(row["champion"]) for row in listed}["translation"] == "1"
 
 
 def test_bad_params_and_no_git_are_one_message_and_exit_code_2(project, tmp_path):
