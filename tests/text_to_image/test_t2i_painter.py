@@ -60,7 +60,7 @@ def test_without_a_seed_one_is_drawn_and_told(painter):
     first, second = painter.predict([{"prompt": COMPLETE}, {"prompt": COMPLETE, "seed": None}])
     assert first["seed"] != second["seed"]
     (again,) = painter.predict([{"prompt": COMPLETE, "seed": first["seed"]}])
-    assert again["image"] == first["image"]
+    assert abs(pixels(again) - pixels(first)).max() <= 1  # made in a batch of another size
 
 
 def test_steps_can_be_left_out(painter):
