@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from components.engines.base.errors import BadRecord
 from components.engines.base.paths import read_json
+from components.engines.captioned.fairness import include
 from components.engines.generation.decoding import Decoding
 from components.engines.sources.images import Limits, decode_image, flat_png
-from components.image_captioning.fairness import include
 
 if TYPE_CHECKING:
     from components.engines.generation.captioner import ImageCaptioner

@@ -11,9 +11,9 @@ import numpy as np
 
 from components.engines.base.seeds import derive
 from components.engines.captioned.dataset import Captioned, CaptionedImages
+from components.engines.captioned.fairness import include
 from components.engines.generation.decoding import Decoding
 from components.engines.worlds.scenes import ATTRIBUTES, PHRASINGS, Scene, describe, says_just, words_told
-from components.image_captioning.fairness import include
 
 if TYPE_CHECKING:
     from components.engines.generation.captioner import ImageCaptioner

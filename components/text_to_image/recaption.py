@@ -24,10 +24,12 @@ class Recaption(Params):
     """What becomes of marked pairs: `recaption` them, `drop` them, or `keep` them as they are (to compare).
 
     A new caption is taken if its own score by CLIP reaches the filter's threshold and is `min_gain` above the old one's.
+    `inclusive`: by the rules of engines/captioned/fairness.py, so that no painter learns what captioners guess of people.
     """
 
     marked: Literal["recaption", "drop", "keep"] = "recaption"
     min_gain: float = 0.0
+    inclusive: bool = True
     decoding: Decoding
     workers: Count = 0
     max_bad_fraction: Fraction = 0.01

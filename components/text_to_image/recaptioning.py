@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components.engines.captioned.dataset import Captioned
+from components.engines.captioned.fairness import include
 from components.engines.generation.captioner import ImageCaptioner
 from components.engines.scoring.embedder import Embedder
 from components.engines.shards.mapper import Rejected
@@ -38,6 +39,8 @@ class Recaptioning:
             return [one.to_sample() for one in items]
         pictures = [one.open() for one in marked]
         captions = [said.text for said in self.captioner.caption(pictures, self.params.decoding, scored=False)]
+        if self.params.inclusive:
+            captions = [include(caption).text for caption in captions]
         images, texts = self.embedder.embed_images(pictures), self.embedder.embed_texts(captions)
         scores = (images * texts).sum(1).double().tolist()
         answers = {

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 from components.engines.base.errors import UsageError
 from components.engines.base.paths import read_json
@@ -97,17 +97,17 @@ class Painter:
 
         Only `prompt` is needed; without a seed one is drawn, and told. A picture is a function of prompt, seed and options: many
         pictures of one prompt are many rows with different seeds, and rows are made together, `batch_size` at a time. Options
-        (see `options`): `network`, `steps`, `guidance`, `sampler`; `enhance` or `upscale` false leaves out that step.
-        Raises UsageError for a prompt that is none, and for unknown options.
+        (see `options`): `network`, `steps`, `guidance`, `sampler`; `enhance` or `upscale` false leaves out that step. A prompt or
+        seed that is none is refused like a harmful prompt, and its neighbours are painted. Raises UsageError for unknown options.
         """
         chosen = self._options(options)
-        requests = [self._request(number, one) for number, one in enumerate(inputs)]
+        requests = [_request(one) for one in inputs]
         answers: list[dict[str, Any]] = [
             {"image": None, "refused": None, "prompt": request.asked, "seed": request.seed, "network": None, "clip_score": None}
             for request in requests
         ]  # fmt: skip
-        for place, refusal in enumerate(self._refusals(requests)):
-            answers[place]["refused"] = refusal
+        for answer, given, refusal in zip(answers, inputs, self._refusals(requests), strict=True):
+            answer["refused"] = self._unusable(given) or refusal
         left = [place for place, answer in enumerate(answers) if answer["refused"] is None]
         made = [replace(requests[place], seed=self._seed(requests[place])) for place in left]
         if chosen["enhance"]:
@@ -131,21 +131,16 @@ class Painter:
             raise UsageError(f"No network called '{chosen['network']}'", do=f"use {', '.join(self.networks)}")
         return chosen
 
-    def _request(self, number: int, one: dict[str, Any]) -> Request:
-        prompt = str(one.get("prompt") or "").strip()
-        if not prompt or len(prompt) > self.max_prompt_chars:
-            raise UsageError(
-                "A prompt is empty" if not prompt else f"A prompt has {len(prompt)} characters",
-                where=f"input {number + 1}",
-                do=f"say in up to {self.max_prompt_chars} characters what is to be painted",
-            )
-        seed = one.get("seed")
-        if seed is not None and not (isinstance(seed, int | float) and int(seed) == seed and 0 <= seed < _SEEDS):
-            raise UsageError(
-                f"{seed!r} is no seed", where=f"input {number + 1}", do=f"give a whole number below {_SEEDS}"
-            )
-        negative = str(one.get("negative_prompt") or "").strip()
-        return Request(prompt, prompt, negative, None if seed is None else int(seed))
+    def _unusable(self, one: dict[str, Any]) -> str | None:
+        """What is wrong with an input, and what to do."""
+        prompt, seed = _text(one, "prompt"), one.get("seed")
+        if not prompt:
+            return "The prompt is empty: say what is to be painted"
+        if len(prompt) > self.max_prompt_chars:
+            return f"The prompt has {len(prompt)} characters: say it in up to {self.max_prompt_chars}"
+        if seed is not None and not _is_seed(seed):
+            return f"{seed!r} is no seed: give a whole number from 0, below {_SEEDS}"
+        return None
 
     def _refusals(self, requests: Sequence[Request]) -> list[str | None]:
         """Why there will be no picture. A negative prompt may name what is not wanted in it."""
@@ -194,3 +189,16 @@ class Painter:
             }
             for request, refusal, picture, score in zip(requests, refusals, shown, scores, strict=True)
         ]
+
+
+def _request(one: dict[str, Any]) -> Request:
+    prompt, seed = _text(one, "prompt"), one.get("seed")
+    return Request(prompt, prompt, _text(one, "negative_prompt"), int(seed) if _is_seed(seed) else None)
+
+
+def _text(one: dict[str, Any], name: str) -> str:
+    return str(one.get(name) or "").strip()
+
+
+def _is_seed(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and 0 <= value < _SEEDS and int(value) == value

@@ -165,6 +165,20 @@ def test_a_new_caption_is_taken_if_it_fits_and_gains_enough(old, new, taken):
         assert f"scores {new or 0.9:.3f}" in answer.detail
 
 
+@pytest.mark.parametrize(("inclusive", "taken"), [(True, "a person at a table"), (False, "a man at a table")])
+def test_new_captions_are_inclusive_before_they_are_scored(inclusive, taken):
+    class Gendered(Spoken):
+        def caption(self, pictures, decoding, *, scored):
+            return [Generated("a man at a table", 0.0, [], True) for _ in pictures]
+
+        def embed_texts(self, texts):
+            assert texts == [taken]
+            return torch.tensor([[1.0, 0.0]])
+
+    (answer,) = Gendered(Recaption(decoding=GREEDY, inclusive=inclusive), 0.5).apply([pair("marked", 0.2, 0.8)])
+    assert Captioned.from_sample(answer).caption == taken
+
+
 def test_recaptioning_takes_wrong_captions_away_and_the_counts_add_up(curated):
     before, after, gone = curated.pairs("scored"), curated.pairs("curated"), refused(curated)
     assert after.keys() | gone.keys() == before.keys()

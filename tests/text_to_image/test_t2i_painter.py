@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 import shutil
 
 import numpy as np
@@ -129,14 +130,31 @@ def test_a_concept_is_refused_in_the_prompt_and_in_the_picture(own_folder):
     assert answer["seed"] == 3
 
 
-def test_bad_input_and_unknown_options_are_refused(painter):
-    with pytest.raises(UsageError, match=r"A prompt is empty.*input 2"):
-        painter.predict([{"prompt": COMPLETE}, {"prompt": "  "}])
-    with pytest.raises(UsageError, match=r"has 201 characters.*up to 200"):
-        painter.predict([{"prompt": "x" * 201}])
-    for seed in (1.5, "7", -1, 2**31):
-        with pytest.raises(UsageError, match="is no seed"):
-            painter.predict([{"prompt": COMPLETE, "seed": seed}])
+UNUSABLE = {
+    "  ": "empty",
+    "x" * 201: r"has 201 characters.*up to 200",
+}
+
+
+@pytest.mark.parametrize("prompt", UNUSABLE)
+def test_a_prompt_that_is_none_is_refused_and_its_neighbours_are_painted(painter, prompt):
+    before, bad, after = painter.predict(
+        [{"prompt": COMPLETE, "seed": 1}, {"prompt": prompt}, {"prompt": COMPLETE, "seed": 2}]
+    )
+    assert re.search(UNUSABLE[prompt], bad["refused"])
+    assert bad["image"] is bad["network"] is None
+    assert before["image"]
+    assert after["image"]
+
+
+@pytest.mark.parametrize("seed", [1.5, "7", -1, 2**31, float("inf"), float("nan")])
+def test_a_seed_that_is_none_is_refused(painter, seed):
+    (answer,) = painter.predict([{"prompt": COMPLETE, "seed": seed}])
+    assert "is no seed" in answer["refused"]
+    assert answer["image"] is answer["seed"] is None
+
+
+def test_unknown_options_are_refused(painter):
     with pytest.raises(UsageError, match=r"No option called size.*network"):
         painter.predict([{"prompt": COMPLETE}], size=3)
     with pytest.raises(UsageError, match=r"No network called 'tutor'.*int8, student, teacher"):

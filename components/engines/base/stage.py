@@ -48,8 +48,8 @@ from components.engines.base.work import WorkLock, die_with_parent, prune
 
 log = logging.getLogger("genworks")
 
-# Libraries that warn, wherever they are imported, of kernels for accelerators that are not here.
-_CHATTERING = ("torchao", "torch.utils._pytree", "diffusers.quantizers")
+# Libraries that warn, wherever they are imported, of kernels for accelerators or of packages that are not here.
+_CHATTERING = ("torchao", "torch.utils._pytree", "diffusers.quantizers", "transformers.utils.import_utils")
 
 
 @dataclass(frozen=True)
@@ -119,12 +119,19 @@ def main(function: Callable[..., None]) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a bar for every file loaded says nothing of the stage
     function = _as_imported(function)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_for_users)
     log.setLevel(logging.INFO)
     for name in _CHATTERING:
         logging.getLogger(name).setLevel(logging.ERROR)
     arguments = _parser(function).parse_args()
     debug = arguments.debug or bool(os.environ.get("GENWORKS_DEBUG"))
     sys.exit(_run_reporting(function, arguments, debug))
+
+
+def _is_for_users(record: logging.LogRecord) -> bool:
+    """Of what libraries say only warnings: some set the level of their own loggers lower (Great Expectations)."""
+    return record.levelno >= logging.WARNING or record.name == log.name
 
 
 def _parser(function: Callable[..., None]) -> argparse.ArgumentParser:

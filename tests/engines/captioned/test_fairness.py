@@ -2,7 +2,7 @@
 
 import pytest
 
-from components.image_captioning.fairness import DEMEANING, GENDER, GUESSES, OCCUPATIONS, PRONOUNS, Included, include
+from components.engines.captioned.fairness import DEMEANING, GENDER, GUESSES, OCCUPATIONS, PRONOUNS, Included, include
 
 REWRITES = {
     # occupations
