@@ -14,10 +14,13 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 GRACE_SECONDS = 10.0
+STAGE_GRACE_SECONDS = 60.0  # a training loop finishes its step and writes a checkpoint
 PARENT_POLL_SECONDS = 0.2
 
 
@@ -35,16 +38,34 @@ def _end_with(parent: int) -> None:
     os.killpg(0, signal.SIGKILL)
 
 
+@dataclass(frozen=True)
+class Farewell:
+    """How a child is asked to end, and how long it may take."""
+
+    sign: signal.Signals = signal.SIGTERM
+    seconds: float = GRACE_SECONDS
+
+
+# DVC dies of SIGTERM, and its stage with it. At SIGINT it waits for its stage, which saves what it has.
+OF_STAGES = Farewell(signal.SIGINT, STAGE_GRACE_SECONDS)
+
+
 class Children:
     """The child processes of this one, so that all of them can be ended together."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()  # a signal may arrive inside
-        self._running: set[subprocess.Popen[Any]] = set()
+        self._running: dict[subprocess.Popen[Any], Farewell] = {}
         self.stopped = False
 
     def start(
-        self, arguments: list[str], *, cwd: Path, env: dict[str, str], output: int | IO[Any] = subprocess.PIPE
+        self,
+        arguments: list[str],
+        *,
+        cwd: Path,
+        env: dict[str, str],
+        output: int | IO[Any] = subprocess.PIPE,
+        farewell: Farewell | None = None,
     ) -> subprocess.Popen[str]:
         """Start `python -m ARGUMENTS` with stdout and stderr in one stream of text lines."""
         with self._lock:
@@ -62,18 +83,18 @@ class Children:
                 errors="replace",
                 start_new_session=True,
             )
-            self._running.add(process)
+            self._running[process] = farewell or Farewell()
         return process
 
     def forget(self, process: subprocess.Popen[Any]) -> None:
         with self._lock:
-            self._running.discard(process)
+            self._running.pop(process, None)
 
     def stop(self, process: subprocess.Popen[Any]) -> None:
         """End one child and its group: ask first, insist after a while."""
-        end_group(process, signal.SIGTERM)
+        farewell = self._ask(process)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_SECONDS)
+            process.wait(farewell.seconds)
         end_group(process, signal.SIGKILL)  # also what the child itself left behind in its group
         process.wait()
         self.forget(process)
@@ -83,10 +104,14 @@ class Children:
         with self._lock:
             self.stopped = True
             running = list(self._running)
-        for process in running:
-            end_group(process, signal.SIGTERM)
-        for process in running:
-            self.stop(process)
+        with ThreadPoolExecutor(len(running) or 1) as pool:
+            list(pool.map(self.stop, running))
+
+    def _ask(self, process: subprocess.Popen[Any]) -> Farewell:
+        with self._lock:
+            farewell = self._running.get(process, Farewell())
+        end_group(process, farewell.sign)
+        return farewell
 
 
 def end_group(process: subprocess.Popen[Any], sign: signal.Signals) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from components.engines.base.errors import StageError
 from components.engines.base.paths import read_json, remove
-from flows.child import Children, python_environment
+from flows.child import OF_STAGES, Children, python_environment
 from flows.leftovers import keep_lock_file
 
 State = Literal["done", "cached"]
@@ -93,7 +93,7 @@ def _stream(
     root: Path, command: list[str], children: Children, say: Callable[[str], None], env: dict[str, str]
 ) -> tuple[int, list[str], bool]:
     """Exit code, the last lines, and whether DVC found nothing to run."""
-    process = children.start(command, cwd=root, env=python_environment() | env)
+    process = children.start(command, cwd=root, env=python_environment() | env, farewell=OF_STAGES)
     tail: collections.deque[str] = collections.deque(maxlen=200)
     skipped = False
     try:

@@ -24,7 +24,7 @@ class Stop:
         if self.asked.is_set():
             os._exit(INTERRUPTED)
         self.asked.set()
-        print("stopping …", file=sys.stderr)
+        print("stopping: stages save what they have; a second request ends them at once", file=sys.stderr)
         threading.Thread(target=self.children.stop_all).start()  # it waits, which a signal handler must not
 
 

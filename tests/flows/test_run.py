@@ -232,6 +232,8 @@ def test_ctrl_c_stops_the_stages_and_exits_130(toy, prefect_url):
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=40)
     assert process.returncode == 130, output
+    assert (toy / ".work/interrupted.log").read_text() == "double"  # it was told, and could have saved what it had
+    assert "Traceback" not in output
     assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
     assert not list((toy / "data/toy").glob(".*.partial"))
 

@@ -111,7 +111,11 @@ def meet(stage: str, kind: str, sleep: float) -> None:
         file.write(f"{stage} {os.getpid()} {time.time()}\\n")
     print(f"{stage} says hello", flush=True)
     print(f"{stage} warns", file=sys.stderr, flush=True)
-    time.sleep(sleep)
+    try:
+        time.sleep(sleep)
+    except KeyboardInterrupt:
+        Path(".work/interrupted.log").write_text(stage)
+        raise
     if kind == "explained":
         raise StageError("The toy broke", where=stage, do="mend the toy")
     if kind == "usage":

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.engines.base.errors import GenworksError, StageError, UsageError, explain_os_error
+from components.engines.base.errors import GenworksError, StageError, Stopped, UsageError, explain_os_error
 from components.engines.base.fingerprint import CODE_FOLDER
 from components.engines.base.params import Params, parse_section, read_yaml, section_of
 from components.engines.base.paths import (
@@ -164,6 +164,9 @@ def _run_reporting(function: Callable[..., None], arguments: argparse.Namespace,
         else:
             _run_detached(function, root, system, stage, replaced, arguments.outputs)
         return 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr, flush=True)
+        return Stopped.exit_code
     except Exception as error:
         failure = _explain(error, work)
         if debug:
