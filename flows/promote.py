@@ -36,8 +36,7 @@ def promote(system: str, gate: Gate | None = None, root: Path = Path(), *, recon
         champion = _champion_version(system, root)
         verdict = Verdict(system, gate, "", named(candidate), named(champion) if champion else None)
         if champion is not None and champion.digest == candidate.digest:
-            verdict.decision = "unchanged"
-            verdict.reasons = ["it is the champion's model, byte for byte"]
+            _repeat(verdict, lines, champion.digest)
         else:
             back = None if reconsider or gate == "off" else ledger.rolled_back(lines, candidate.digest)
             if back is not None:
@@ -139,6 +138,16 @@ def _champion_version(system: str, root: Path) -> Version | None:
         return version(root, system, ledger.CHAMPION)
     except NoSuchVersion:
         return None
+
+
+def _repeat(verdict: Verdict, lines: list[ledger.Line], digest: str) -> None:
+    """The candidate is the champion: what the gate measured when it last judged this model still stands, and is shown."""
+    verdict.decision = "unchanged"
+    verdict.reasons = ["it is the champion's model, byte for byte"]
+    judged = [one for one in lines if one.state == "done" and one.digest == digest and one.evidence.get("checks")]
+    if judged:
+        verdict.checks, verdict.ledger_line = judged[-1].evidence["checks"], judged[-1].seq
+        verdict.reasons.append(f"judged on {judged[-1].when}")
 
 
 def _decide(verdict: Verdict, params: Promotion, root: Path, candidate: Version, champion: Version | None) -> None:

@@ -149,11 +149,15 @@ def test_gate_off_promotes_unseen_on_the_record(project):
     assert "gate off" in ledger.history(project.root, "toy")[-1].reason
 
 
-def test_the_champions_own_bytes_change_nothing(project):
-    with_champion(project)
+def test_the_champions_own_bytes_change_nothing_and_show_what_it_was_promoted_on(project):
+    project.train(wrong=20).register()
+    first = promote("toy", "enforce", project.root)
     (project.root / "reports/toy/extra.json").write_text("{}")
     project.params(thresholds={})
-    assert promote("toy", "enforce", project.root).decision == "unchanged"
+    again = promote("toy", "enforce", project.root)
+    assert (first.decision, again.decision) == ("promoted", "unchanged")
+    assert first.checks
+    assert (again.checks, again.ledger_line) == (first.checks, first.ledger_line)
     assert len(ledger.history(project.root, "toy")) == 1
 
 
