@@ -44,12 +44,26 @@ class SourceFile:
         import lzma
 
         openers: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
-        with reading(self.name), self.filesystem.open(self.path, "rb") as raw:
+        with reading(self.name), self._opened() as raw:
             if self.compression is None:
                 yield raw
             else:
                 with openers[self.compression](raw, "rb") as file:
                     yield file
+
+    def _opened(self) -> Any:
+        try:
+            return self.filesystem.open(self.path, "rb")
+        except FileNotFoundError as error:
+            if not _says_missing(cause := _root(error)):  # fsspec calls what does not answer not found, too
+                raise _unreachable(self.path, cause) from error
+            raise StageError("The file does not exist", where=self.path, do="correct `source` in params") from None
+        except OSError as error:
+            raise (
+                _unreachable(self.path, error) if _is_remote(self.filesystem) else explain_os_error(error)
+            ) from error
+        except Exception as error:  # the stores' own error kinds have no common base
+            raise _unreachable(self.path, error) from error
 
 
 @contextmanager
@@ -87,8 +101,8 @@ def find_files(
         base, paths = _list(filesystem, path, source)
     except FileNotFoundError:
         base, paths = path, []
-    except (OSError, ImportError) as error:
-        raise StageError(f"The source cannot be listed: {type(error).__name__}: {error}", where=source) from error
+    except Exception as error:  # the stores' own error kinds have no common base
+        raise (_unreachable(source, error) if _is_remote(filesystem) else _unlisted(source, error)) from error
     folder = paths != [path]
     if folder and format is None:
         readable = [candidate for candidate in paths if _format_of(candidate, formats)[0] is not None]
@@ -119,6 +133,33 @@ def _connect(source: str) -> tuple[Any, str]:
     except ValueError as error:
         raise UsageError(f"This URL cannot be used: {error}", where=source) from None
     return filesystem, path
+
+
+def _is_remote(filesystem: Any) -> bool:
+    protocols = (filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol
+    return not {"file", "local", "memory"} & set(protocols)
+
+
+def _root(error: BaseException) -> BaseException:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
+def _says_missing(error: BaseException) -> bool:
+    return isinstance(error, FileNotFoundError) or getattr(error, "status", None) in (404, 410)  # aiohttp's
+
+
+def _unreachable(where: str, error: BaseException) -> StageError:
+    return StageError(
+        f"The source cannot be reached: {type(error).__name__}: {' '.join(str(error).split())}",
+        where=where,
+        do="check the address, the network, and the credentials in the environment",
+    )
+
+
+def _unlisted(source: str, error: Exception) -> StageError:
+    return StageError(f"The source cannot be listed: {type(error).__name__}: {error}", where=source)
 
 
 def _list(filesystem: Any, path: str, source: str) -> tuple[str, list[str]]:

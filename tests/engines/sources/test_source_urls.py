@@ -1,5 +1,6 @@
 """Sources over the network protocols that production uses: S3 (a local moto server) and HTTP (a local server)."""
 
+import socket
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -59,6 +60,32 @@ def test_http_file_and_its_absence(tmp_path):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         assert read(f"{url}/a.csv?version=2") == [{"x": "1"}]
-        with pytest.raises((StageError, UsageError), match=r"none\.csv"):
+        with pytest.raises(StageError, match=r"does not exist.*none\.csv"):
             read(f"{url}/none.csv")
         server.shutdown()
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]  # nobody listens
+
+
+def test_a_server_that_does_not_answer(closed_port):
+    with pytest.raises(StageError, match=r"cannot be reached.*a\.csv.*network") as caught:
+        read(f"http://127.0.0.1:{closed_port}/a.csv")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_store_that_does_not_answer_or_lets_nobody_in(closed_port, monkeypatch):
+    import s3fs
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{closed_port}")
+    s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(StageError, match=r"cannot be reached.*s3://data/a\.csv.*credentials"):
+        read("s3://data/a.csv")
+    s3fs.S3FileSystem.clear_instance_cache()
