@@ -102,7 +102,7 @@ def _stream(
             line = text.rstrip()
             skipped = skipped or bool(_SKIPPED.match(line))
             tail.append(line)
-            if not is_chatter(line) and not line.startswith("ERROR: "):
+            if not is_chatter(line) and not line.startswith(("ERROR: ", "error: ")):  # told once, as the failure
                 say(line)
         code = process.wait()
     except BaseException:

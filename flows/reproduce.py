@@ -153,9 +153,8 @@ class _Schedule:
         if state.is_failed() or state.is_crashed():
             error = state.result(raise_on_failure=False)
             return StageResult(name, "failed", 0.0, reasons, str(error))
-        log = _log()
         blocked_by = [up for up in self.graph.stages[name].upstream if self._unfit(up)]
-        log.warning("%s: not run, because %s did not finish", name, ", ".join(blocked_by), extra=OURS)
+        _log().warning("%s: not run, because %s did not finish", name, ", ".join(blocked_by))  # the summary says it too
         return StageResult(name, "blocked", 0.0, reasons, f"{', '.join(blocked_by)} did not finish")
 
     def _unfit(self, name: str) -> bool:
@@ -185,7 +184,7 @@ def stage_task(name: str, plan: dag.StagePlan, root: str, force: bool, env: dict
     if not plan.run:
         log.info("%s: cached", name, extra=OURS)
         return Completed(name="Cached", message="Nothing it depends on has changed", data=Outcome(name, "cached", 0.0))
-    log.info("%s: start (%s)", name, "; ".join(plan.reasons), extra=OURS)
+    log.info("%s: start (%s)", name, plan.reasons[0], extra=OURS)  # the plan has all of them
     try:
         outcome = run_stage(
             Path(root), name, children=children, say=lambda line: log.info(line, extra=OURS | {"stage": name}),

@@ -156,7 +156,10 @@ def _send_logs() -> None:
 
 
 def _shown(summary: Summary, root: Path) -> str:
-    rows = [[result.stage, result.state, f"{result.seconds:.1f} s", result.error] for result in summary.stages]
+    rows = [
+        [result.stage, result.state, f"{result.seconds:.1f} s" if result.seconds else "", result.error]
+        for result in summary.stages
+    ]
     lines = [table(rows)] if rows else []
     for system, figures in summary.metrics.items() if summary.exit_code == 0 else ():
         numbers = {name: value for name, value in figures.items() if isinstance(value, int | float)}
