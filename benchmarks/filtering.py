@@ -32,7 +32,10 @@ from components.text_to_image.relevance import RELEVANCE, Relevance
 
 ROOT = Path(__file__).resolve().parents[1]
 THRESHOLD = 0.0  # half of the pairs or so, by a model that learnt nothing
-SIZES = {ROOM_CLIP: 2048, LARGE_CLIP: 256}  # pairs: about a second of each way
+SIZES = {
+    ROOM_CLIP: 8192,
+    LARGE_CLIP: 1024,
+}  # pairs: as many as a default run has; for the larger model, some seconds' worth
 PER_SHARD = 256  # four batches
 KILLED = 3072  # pairs in twelve shards
 
