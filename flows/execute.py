@@ -25,7 +25,7 @@ _TAIL_LINES = 8
 _CHATTER = re.compile(
     r"^(Running stage '|Updating lock file|Generating lock file|To track the changes with git|\tgit add |To enable auto staging|"
     r"\tdvc config core\.autostage|Use `dvc push`|Verifying data sources|> python |Reproducing experiment|Ran experiment|"
-    r"To apply the results|\tdvc exp apply)|^\s*$"
+    r"To apply the results|\tdvc exp apply|WARNING: Process '.*had been killed)|^\s*$"
 )
 _SKIPPED = re.compile(r"^Stage '.*' (didn't change, skipping|is cached - skipping run, checking out outputs)")
 _BUSY = re.compile(r"is busy, it is being blocked by")
@@ -79,7 +79,8 @@ def run_stage(
             keep_lock_file(root)
             return Outcome(stage, "cached" if skipped else "done", time.monotonic() - started)
         if children.stopped:
-            raise StageFailed(stage, f"{stage} was stopped", curable=False)
+            told = read_json(outcome_file)["message"] if outcome_file.exists() else f"{stage} was stopped"
+            raise StageFailed(stage, told, curable=False)
         busy = next((n for n, line in enumerate(lines) if _BUSY.search(line)), None)
         if busy is None:
             raise _failure(stage, code, lines, outcome_file)

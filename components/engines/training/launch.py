@@ -109,6 +109,7 @@ def _quiet() -> None:
     os.environ.setdefault("RAY_TRAIN_METRICS_ENABLED", "0")
     if "RAY_ADDRESS" not in os.environ:  # one machine of our own is not preempted: a process less to start
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
+    logging.getLogger("ray.train.v2.api.config").setLevel(logging.WARNING)  # says that no workers were asked for
 
 
 def _work_here(config: dict[str, Any]) -> None:
