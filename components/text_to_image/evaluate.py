@@ -66,23 +66,24 @@ def evaluate(
     from components.text_to_image import prevention
     from components.text_to_image.exhibition import Exhibition
     from components.text_to_image.measuring import Measures
+    from components.text_to_image.memorisation import Memorisation
     from components.text_to_image.trial import Trial
 
     with stage_run(context, params.model_dump()) as run:
         trial = Trial(params, architecture, cleaned, text_to_image_model, optimised)
-        measures = Measures(trial, clip_model, judge)
+        measures, memory = Measures(trial, clip_model, judge), Memorisation(trial, curated)
         rows = measures.example_rows()
         refused = prevention.concepts_of(
             measures.embedder, list(CaptionedImages(cleaned, "valid")), architecture.image_px
         )
-        figures = measures.figures(rows, curated, super_resolution)
+        figures = measures.figures(rows, curated, super_resolution, memory)
         figures |= prevention.figures(measures.embedder, refused, trial.pairs)
         write_json(metrics, figures)
         write_json(scores_json, _description(trial, rows))
         write_jsonl(scores_jsonl, rows)
         show = Exhibition(trial, measures, gallery)
         write_jsonl(samples, show.samples(rows, params.num_samples))
-        write_json(pictures, show.pictures(curated, super_resolution))
+        write_json(pictures, show.pictures(memory, super_resolution))
         write_json(charts, show.charts(figures))
         write_json(concepts, [one.as_dict() for one in refused])
         run.log_metrics({name: value for name, value in figures.items() if isinstance(value, int | float)})

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from components.engines.captioned.dataset import CaptionedImages
 from components.text_to_image.grid import Row, write_grid
 from components.text_to_image.pictures import to_pictures
 
 if TYPE_CHECKING:
     from components.text_to_image.measuring import Measures
+    from components.text_to_image.memorisation import Memorisation
     from components.text_to_image.trial import Trial
 
 PROMPTS_SHOWN = 10
@@ -61,8 +61,8 @@ class Exhibition:
             "score": row["metrics"]["clip_score"],
         }
 
-    def pictures(self, curated: Path, super_resolution: Path) -> list[dict[str, str]]:
-        return [self._guidances(), self._optimised(), self._enlarged(super_resolution), self._nearest(curated)]
+    def pictures(self, memory: Memorisation, super_resolution: Path) -> list[dict[str, str]]:
+        return [self._guidances(), self._optimised(), self._enlarged(super_resolution), self._nearest(memory)]
 
     def _guidances(self) -> dict[str, str]:
         ways = [way for way in self.trial.painted if way.startswith("guidance")]
@@ -95,12 +95,11 @@ class Exhibition:
             "file": f"{GALLERY}/enlarged.png",
         }
 
-    def _nearest(self, curated: Path) -> dict[str, str]:
-        painted = self.trial.painted[self.trial.chosen][self.shown]
-        distances, numbers = self.measures.nearest(painted, curated)
-        nearest = self.trial.pixels([CaptionedImages(curated, "train")[int(number)] for number in numbers])
+    def _nearest(self, memory: Memorisation) -> dict[str, str]:
+        painted, found = self.trial.painted[self.trial.chosen], memory.painted
+        nearest = self.trial.pixels([memory.train[int(found.numbers[i])] for i in self.shown])
         rows = [
-            Row(f"{self.trial.prompts[i]} (distance {distances[n]:.3f})", [painted[n], nearest[n]])
+            Row(f"{self.trial.prompts[i]} (distance {found.distances[i]:.3f})", [painted[i], nearest[n]])
             for n, i in enumerate(self.shown)
         ]
         write_grid(self.gallery / "nearest.png", rows, ["painted", "nearest in training"])

@@ -28,6 +28,7 @@ from components.text_to_image.quantising import weight_bytes
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from components.text_to_image.memorisation import Memorisation
     from components.text_to_image.trial import Trial
 
 FOUR = (
@@ -44,7 +45,6 @@ class Measures:
     def __init__(self, trial: Trial, clip: Path, judge: Path) -> None:
         self.trial, self.embedder, self.features = trial, Embedder.load(clip), ClipFeatures.load(clip)
         self.judge = Judge.load(judge)
-        self._train: Tensor | None = None  # all training pictures, flat, once somebody asks for the nearest
         self.texts = self.embedder.embed_texts(trial.prompts).numpy()
         self.order = np.random.default_rng(derive(trial.params.seed, "shuffled")).permutation(len(trial.pairs))
 
@@ -86,7 +86,9 @@ class Measures:
             for index, one in enumerate(self.trial.pairs)
         ]
 
-    def figures(self, rows: list[dict[str, Any]], curated: Path, super_resolution: Path) -> dict[str, Any]:
+    def figures(
+        self, rows: list[dict[str, Any]], curated: Path, super_resolution: Path, memory: Memorisation
+    ) -> dict[str, Any]:
         """All of them by name; `<figure>_<control>` stand beside what they are compared with."""
         from components.engines.scoring.buckets import by_slice
 
@@ -99,7 +101,7 @@ class Measures:
         figures |= self._autoencoder()
         figures |= self._enlargement(super_resolution)
         figures |= self._likeness()
-        figures |= self._memory(curated)
+        figures |= memory.figures()
         figures["bytes_int8_over_fp32"] = weight_bytes(trial.optimised / "int8") / size_of_network(
             trial.teacher.network
         )
@@ -237,29 +239,6 @@ class Measures:
         made, plain = upscaler.upscale(small), bicubic(small, upscaler.factor).clamp(0, 1)
         ours, theirs = compute(psnr, made, originals)["psnr"], compute(psnr, plain, originals)["psnr"]
         return {"psnr_upscaled": ours, "psnr_bicubic": theirs, "upscaling_gain": ours - theirs}
-
-    def _memory(self, curated: Path) -> dict[str, float]:
-        """Median distance to the nearest training picture (root of the mean square, of 1): of painted and of real test pictures.
-
-        Painted ones that lie much nearer than real ones are copies."""
-        trial = self.trial
-        painted, _ = self.nearest(trial.painted[trial.chosen], curated)
-        real, _ = self.nearest(trial.real, curated)
-        return {
-            "nearest_training_image": float(painted.median()),
-            "nearest_training_image_real_images": float(real.median()),
-            "nearer_than_real_images": float((painted < real.quantile(0.05)).float().mean()),
-        }
-
-    def nearest(self, images: Tensor, curated: Path) -> tuple[Tensor, Tensor]:
-        """Distance of each picture to its nearest training picture, and that one's number: [n], [n]."""
-        if self._train is None:
-            self._train = self.trial.pixels(list(CaptionedImages(curated, "train"))).flatten(1)
-        train = self._train
-        flat = images.flatten(1)
-        distances = torch.cdist(flat, train) / flat.shape[1] ** 0.5
-        found = distances.min(1)
-        return found.values, found.indices
 
 
 def size_of_network(network: Any) -> int:
