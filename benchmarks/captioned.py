@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks import filtering, painting
+from benchmarks import filtering, painting, proportions
 
 
 def run(repeats: int = 5) -> list[dict[str, Any]]:
     """Every comparison: name, `ours` and `theirs` (medians, per second), `ratio` with its `range`, and the `bar` to reach."""
-    return [*filtering.run(repeats), *painting.run(repeats)]
+    return [*filtering.run(repeats), *painting.run(repeats), *proportions.run()]
