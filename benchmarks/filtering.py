@@ -9,7 +9,6 @@ import csv
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -21,17 +20,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.peers.relevance import score_pairs, write_table
+from benchmarks.filter_passes import ROOT, THRESHOLD, command, environment, time_pass
+from benchmarks.peers.relevance import write_table
 from benchmarks.scenes import CLIPS, LARGE_CLIP, ROOM_CLIP, write_clip, write_scenes
-from benchmarks.shards import map_rows, scratch, seconds
+from benchmarks.shards import map_rows, scratch
 from benchmarks.turnstile import torch_threads
 from components.engines.captioned.dataset import Captioned, CaptionedImages
-from components.engines.shards.map import map_shards
-from components.text_to_image.filter import write_scores
-from components.text_to_image.relevance import RELEVANCE, Relevance
+from components.text_to_image.relevance import Relevance
 
-ROOT = Path(__file__).resolve().parents[1]
-THRESHOLD = 0.0  # half of the pairs or so, by a model that learnt nothing
 SIZES = {
     ROOM_CLIP: 8192,
     LARGE_CLIP: 1024,
@@ -98,43 +94,28 @@ class TimedRelevance(Relevance):
 
 
 def beside_a_script(name: str, folder: Path, pairs: int, repeats: int, threads: int) -> dict[str, Any]:
-    """Whole passes in turn, from loading the model to scores on disk; both give the same scores.
+    """Whole passes in turn, from loading the model to scores on disk, each as its users run it; both give the same scores.
 
     Ours writes the pictures with their marks as well, as the stage does; the script leaves them out. The bar is for the room's
     model: a larger one's own time is the same for both.
     """
-    import datasets
-
-    datasets.disable_progress_bars()
-    datasets.disable_caching()
     table = folder / "pairs.parquet"
     if not table.exists():
         write_table([(one.key, one.image, one.caption) for one in CaptionedImages(folder / "src", "train")], table)
-    with torch_threads(threads):
-        times = []
-        for number in range(repeats + 1):  # the first imports and warms up
-            place = folder / f"pass-{threads}-{number}"
-            place.mkdir()
-            ours, theirs = place / "ours.csv", place / "theirs.csv"
-            cache, clip, batch = place / "cache", folder / "clip", Relevance.batch_size
-            ours_s = seconds(partial(filter_pairs, folder / "src", clip, place, ours))
-            theirs_s = seconds(partial(score_pairs, table, clip, theirs, cache, batch))
-            require_equal(ours, theirs, pairs)
-            times.append((ours_s, theirs_s))
+    times = []
+    for number in range(repeats):
+        place = folder / f"pass-{threads}-{number}"
+        place.mkdir()
+        ours, theirs, clip = place / "ours.csv", place / "theirs.csv", folder / "clip"
+        ours_s = time_pass("ours", folder / "src", clip, place / "ours", ours, threads=threads)
+        theirs_s = time_pass("theirs", table, clip, place / "theirs", theirs, threads=threads)
+        require_equal(ours, theirs, pairs)
+        times.append((ours_s, theirs_s))
     return wall_row(
         f"filter, {name} / datasets.map + CLIPModel, torch threads {threads}",
         pairs,
-        times[1:],
+        times,
         1.2 if name == ROOM_CLIP else None,
-    )
-
-
-def filter_pairs(src: Path, clip: Path, place: Path, scores: Path) -> None:
-    """What the stage `filter` does up to its table of scores."""
-    map_shards(partial(Relevance, clip, THRESHOLD), src, place / "scored", work=place / "work")
-    scored = CaptionedImages(place / "scored", "train")
-    write_scores(
-        scores, [{"key": one.key, "split": "train", "score": one.told[RELEVANCE], "wrong": None} for one in scored]
     )
 
 
@@ -172,9 +153,8 @@ def wasted_by_a_kill(folder: Path, workers: int, clip: Path) -> dict[str, Any]:
     """
     src, log = folder / "src", folder / "log"
     write_scenes(src, {"train": KILLED}, PER_SHARD)
-    command = [sys.executable, "-m", "benchmarks.filtering", str(folder), str(clip), str(workers)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True) as process:
+    call, env = command("killed", folder, clip, workers), environment(threads=1)
+    with subprocess.Popen(call, cwd=ROOT, env=env, start_new_session=True) as process:
         while (
             not log.exists() or len(log.read_text().split()) < KILLED // 2 + PER_SHARD // 2
         ):  # in the middle of a shard
@@ -183,7 +163,7 @@ def wasted_by_a_kill(folder: Path, workers: int, clip: Path) -> dict[str, Any]:
             time.sleep(0.002)
         os.kill(process.pid, signal.SIGKILL)
     before = len(log.read_text().split())
-    subprocess.run(command, cwd=ROOT, env=environment, check=True)
+    subprocess.run(call, cwd=ROOT, env=env, check=True)
     scored = Counter(log.read_text().split())
     if len(scored) != KILLED or not before < KILLED:
         raise RuntimeError(f"{len(scored)} of {KILLED} pairs were scored, {before} of them before the kill")
@@ -198,33 +178,3 @@ def wasted_by_a_kill(folder: Path, workers: int, clip: Path) -> dict[str, Any]:
         "bar": None,
         "most": 1.0,
     }
-
-
-class LoggedRelevance(Relevance):
-    """The filter's mapper, which writes down what it has scored."""
-
-    def __init__(self, clip: Path, log: Path) -> None:
-        super().__init__(clip, THRESHOLD)
-        self.log = log
-
-    def apply(self, items: list[tuple[Captioned, Tensor]]) -> list[dict[str, Any]]:
-        answers = super().apply(items)
-        with self.log.open("a") as file:
-            file.write("".join(f"{found.key}\n" for found, _ in items))
-        return answers
-
-
-def main() -> int:
-    """The child that is killed: maps FOLDER/src with the clip model CLIP and so many WORKERS."""
-    from benchmarks.filtering import (
-        LoggedRelevance as Logged,
-    )  # not as one of __main__: by a name that Ray's workers can import
-
-    folder, clip, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    make = partial(Logged, clip, folder / "log")
-    map_shards(make, folder / "src", folder / "dst", work=folder / "work", workers=workers)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

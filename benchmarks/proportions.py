@@ -25,6 +25,10 @@ PIXART_XL = {
     "in_channels": 4, "out_channels": 8, "caption_channels": 4096, "use_additional_conditions": False,
 }  # fmt: skip
 SD2_UNET = {"cross_attention_dim": 1024, "attention_head_dim": (5, 10, 20, 20), "use_linear_projection": True}
+VAE = {
+    "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4,
+    "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
+}  # fmt: skip
 LATENT_PX = 8  # pixels a latent stands for, in both
 STEP = 3  # forward and backward, in forwards
 
@@ -67,8 +71,7 @@ def picture_encoder(px: int) -> float:
     """Of the autoencoder that both have."""
     from diffusers import AutoencoderKL
 
-    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4}
-    autoencoder = AutoencoderKL(block_out_channels=(128, 256, 512, 512), layers_per_block=2, **blocks)
+    autoencoder = AutoencoderKL(**VAE)
     return tera_flops(lambda: autoencoder.encode(torch.zeros(1, 3, px, px)))
 
 
