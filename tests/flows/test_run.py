@@ -252,12 +252,11 @@ def test_files_of_dvc_cut_short_by_a_kill_are_mended(toy, run):
 
 def test_a_path_that_another_dvc_uses_is_waited_for(toy, prefect_url):
     table = toy / ".dvc/tmp/rwlock"
-    blocker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(6)"])
+    blocker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)"])
     held = {str(toy / "data/toy/doubled.json"): {"pid": blocker.pid, "cmd": "somebody's dvc repro"}}
     table.write_text(json.dumps({"read": {}, "write": held}))
     started_at = time.monotonic()
     process = start(toy, "--set", "toy.double.factor=3", PREFECT_API_URL=prefect_url)
-    time.sleep(6)
     blocker.wait()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
