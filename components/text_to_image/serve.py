@@ -106,8 +106,8 @@ class Painter:
             {"image": None, "refused": None, "prompt": request.asked, "seed": request.seed, "network": None, "clip_score": None}
             for request in requests
         ]  # fmt: skip
-        for answer, given, refusal in zip(answers, inputs, self._refusals(requests), strict=True):
-            answer["refused"] = self._unusable(given) or refusal
+        for answer, refusal in zip(answers, self._refusals(inputs, requests), strict=True):
+            answer["refused"] = refusal
         left = [place for place, answer in enumerate(answers) if answer["refused"] is None]
         made = [replace(requests[place], seed=self._seed(requests[place])) for place in left]
         if chosen["enhance"]:
@@ -142,12 +142,15 @@ class Painter:
             return f"{seed!r} is no seed: give a whole number from 0, below {_SEEDS}"
         return None
 
-    def _refusals(self, requests: Sequence[Request]) -> list[str | None]:
-        """Why there will be no picture. A negative prompt may name what is not wanted in it."""
-        if not requests:
-            return []
-        found = self.prompt_check.refusals([request.asked for request in requests])
-        return [refusal.reason if refusal else None for refusal in found]
+    def _refusals(self, inputs: Sequence[dict[str, Any]], requests: Sequence[Request]) -> list[str | None]:
+        """Why there will be no picture. Only usable prompts, short ones, are looked into; a negative one may name anything."""
+        refusals = [self._unusable(one) for one in inputs]
+        usable = [place for place, refusal in enumerate(refusals) if refusal is None]
+        if usable:
+            found = self.prompt_check.refusals([requests[place].asked for place in usable])
+            for place, refusal in zip(usable, found, strict=True):
+                refusals[place] = refusal.reason if refusal else None
+        return refusals
 
     def _seed(self, request: Request) -> int:
         return secrets.randbelow(_SEEDS) if request.seed is None else request.seed

@@ -252,15 +252,19 @@ def test_files_of_dvc_cut_short_by_a_kill_are_mended(toy, run):
 
 def test_a_path_that_another_dvc_uses_is_waited_for(toy, prefect_url):
     table = toy / ".dvc/tmp/rwlock"
-    blocker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(20)"])
+    blocker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
     held = {str(toy / "data/toy/doubled.json"): {"pid": blocker.pid, "cmd": "somebody's dvc repro"}}
     table.write_text(json.dumps({"read": {}, "write": held}))
     started_at = time.monotonic()
     process = start(toy, "--set", "toy.double.factor=3", PREFECT_API_URL=prefect_url)
+    assert process.stdout is not None
+    said = next(line for line in process.stdout if "somebody's dvc repro" in line)
+    time.sleep(max(0, 6 - (time.monotonic() - started_at)))
+    assert process.poll() is None, said  # it waits as long as the other one lives
+    blocker.kill()
     blocker.wait()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0, output
-    assert "somebody's dvc repro" in output
     assert time.monotonic() - started_at > 6
 
 
