@@ -16,6 +16,7 @@ from torch import Tensor
 
 from benchmarks.peers.relevance import score_pairs
 from benchmarks.shards import seconds
+from components.engines.base.allocator import keep_freed_memory
 from components.engines.captioned.dataset import Captioned, CaptionedImages
 from components.engines.shards.map import map_shards
 from components.text_to_image.filter import write_scores
@@ -57,6 +58,7 @@ def time_pass(way: str, *arguments: object, threads: int) -> float:
 
 def ours(src: str, clip: str, place: str, scores: str) -> None:
     """What the stage `filter` does up to its table of scores."""
+    keep_freed_memory()  # as components/engines/base/stage.py does
     for name in ("first", "second"):
         work = Path(place) / name
         work.mkdir(parents=True)

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.engines.base.allocator import keep_freed_memory
 from components.engines.base.errors import GenworksError, StageError, Stopped, UsageError, explain_os_error
 from components.engines.base.fingerprint import CODE_FOLDER
 from components.engines.base.params import Params, parse_section, read_yaml, section_of
@@ -116,6 +117,7 @@ def main(function: Callable[..., None]) -> None:
     """Run a stage function as a command and exit. Call it at the bottom of the stage's module."""
     # Threads that wait for each other by spinning make a step ten times slower as soon as something else wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    keep_freed_memory()
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a bar for every file loaded says nothing of the stage
     function = _as_imported(function)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
