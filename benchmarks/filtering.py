@@ -11,10 +11,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -23,7 +20,7 @@ from torch import Tensor
 from benchmarks.filter_passes import ROOT, THRESHOLD, command, environment, time_pass
 from benchmarks.peers.relevance import write_table
 from benchmarks.scenes import CLIPS, LARGE_CLIP, ROOM_CLIP, write_clip, write_scenes
-from benchmarks.shards import map_rows, scratch
+from benchmarks.shards import map_rows, pass_row, scratch
 from benchmarks.turnstile import torch_threads
 from components.engines.base.allocator import keep_freed_memory
 from components.engines.captioned.dataset import Captioned, CaptionedImages
@@ -61,27 +58,12 @@ def _thread_counts() -> list[int]:
 
 def beside_the_model(name: str, folder: Path, pairs: int, repeats: int) -> list[dict[str, Any]]:
     """The bar is for a model of a few million parameters: one as small as the room's takes less time than to decode for it."""
-    rows = map_rows(f"filter, {name}", partial(TimedRelevance, folder / "clip"), folder, pairs, repeats)
+    rows = map_rows(f"filter, {name}", BareRelevance(folder / "clip", THRESHOLD), folder, pairs, repeats)
     return rows if name == LARGE_CLIP else [row | {"bar": None} for row in rows]
 
 
-class TimedRelevance(Relevance):
-    """The filter's mapper, telling when it has answered a batch; `forward` is the model alone, on tensors made beforehand."""
-
-    def __init__(self, clip: Path, after_forward: Callable[[], None]) -> None:
-        super().__init__(clip, THRESHOLD)
-        self.after_forward, self.decoded, self.embedded = after_forward, 0, 0
-
-    def decode(self, sample: dict[str, Any]) -> tuple[Captioned, Tensor]:
-        decoded = super().decode(sample)
-        self.decoded += 1
-        return decoded
-
-    def apply(self, items: list[tuple[Captioned, Tensor]]) -> list[dict[str, Any]]:
-        answers = super().apply(items)
-        self.embedded += len(items)
-        self.after_forward()
-        return answers
+class BareRelevance(Relevance):
+    """The filter's mapper; `forward` is its model alone, on tensors made beforehand."""
 
     def collate(self, items: list[tuple[Captioned, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
         captions = [found.caption for found, _ in items]
@@ -90,9 +72,7 @@ class TimedRelevance(Relevance):
     @torch.inference_mode()
     def forward(self, batch: tuple[Tensor, dict[str, Tensor]]) -> Tensor:
         pixels, tokens = batch
-        scores = (self.embedder.image_vectors(pixels) * self.embedder.text_vectors(tokens)).sum(1)
-        self.after_forward()
-        return scores
+        return (self.embedder.image_vectors(pixels) * self.embedder.text_vectors(tokens)).sum(1)
 
 
 def beside_a_script(name: str, folder: Path, pairs: int, repeats: int, threads: int) -> dict[str, Any]:
@@ -113,7 +93,7 @@ def beside_a_script(name: str, folder: Path, pairs: int, repeats: int, threads: 
         theirs_s = time_pass("theirs", table, clip, place / "theirs", theirs, threads=threads)
         require_equal(ours, theirs, pairs)
         times.append((ours_s, theirs_s))
-    return wall_row(
+    return pass_row(
         f"filter, {name} / datasets.map + CLIPModel, torch threads {threads}",
         pairs,
         times,
@@ -132,20 +112,6 @@ def require_equal(ours: Path, theirs: Path, pairs: int) -> None:
     apart = max(abs(score - found[1][key]) for key, score in found[0].items())
     if apart > 1e-4:
         raise RuntimeError(f"the two ways of scoring differ by {apart:g}")
-
-
-def wall_row(name: str, pairs: int, times: list[tuple[float, float]], bar: float | None) -> dict[str, Any]:
-    """The ratio of the medians, and the range of the ratios of single passes."""
-    ours_s, theirs_s = (median(column) for column in zip(*times, strict=True))
-    ratios = [theirs / ours for ours, theirs in times]
-    return {
-        "name": name,
-        "ours": round(pairs / ours_s, 1),
-        "theirs": round(pairs / theirs_s, 1),
-        "ratio": round(theirs_s / ours_s, 3),
-        "range": [round(min(ratios), 3), round(max(ratios), 3)],
-        "bar": bar,
-    }
 
 
 def wasted_by_a_kill(folder: Path, workers: int, clip: Path) -> dict[str, Any]:

@@ -16,8 +16,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
@@ -26,8 +24,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.turnstile import take_turns, torch_threads, typical
-from components.engines.shards.line import _AHEAD
+from benchmarks.turnstile import torch_threads
 from components.engines.shards.manifest import write_manifest
 from components.engines.shards.map import map_shards
 from components.engines.shards.order import SampleOrder
@@ -128,36 +125,48 @@ def mosaic(size: int, count: int) -> Iterator[Callable[[], float] | None]:
 
 
 def map_efficiency(repeats: int, count: int = 384, batch: int = 32) -> list[dict[str, Any]]:
-    """The map, with JPEG decoding and writing of embeddings, over a bare forward of the same batches, in turn.
+    """The map, with JPEG decoding and writing of embeddings, over a bare forward of the same batches.
 
-    A pass is the sum of its turns, from the call of `map_shards` to its return, shards finished and manifest included.
     Torch leaves one core free, as an accelerator leaves all of them: work on the cores that multiply cannot overlap.
-    CPU seconds count every thread of the process: what the map costs where no core is free, whatever else is running.
     """
     with scratch() as folder, torch_threads(max(1, (os.cpu_count() or 2) - 1)):
         with ShardWriter(folder / "src", "train", 128) as writer:
             writer.write_all(pictures(count))
         write_manifest(folder / "src", writer.shards)
-        return map_rows("map of a small ViT", partial(Embedder, batch), folder, count, repeats)
+        return map_rows("map of a small ViT", Embedder(batch), folder, count, repeats)
 
 
-def map_rows(
-    name: str, make: Callable[[Callable[[], None]], TimedMapper], folder: Path, count: int, repeats: int
-) -> list[dict[str, Any]]:
-    """Rows of the map over `folder/src` (full batches only) by the mapper that `make` gives: on the clock, and in CPU seconds."""
-    passes = MapPasses(make, folder, count, repeats + 1)  # the first warms up allocators and thread pools
-    turns = take_turns({"ours": passes.ours, "theirs": passes.bare})
-    named = {"": turns.seconds, ", CPU seconds": turns.cpu_seconds}
-    wall, cpu = (pass_row(f"{name} / bare forward{kind}", count, repeats, turn) for kind, turn in named.items())
-    return [wall, cpu | {"bar": None}]
+def map_rows(name: str, mapper: BareMapper, folder: Path, count: int, repeats: int) -> list[dict[str, Any]]:
+    """Rows of the map over `folder/src` and of the mapper's model alone: on the clock, and in CPU seconds.
+
+    A pass of the map is timed from the call of `map_shards` to its return, shards finished and manifest included. CPU seconds
+    count every thread of the process: what the map costs where no core is free, whatever else is running.
+    """
+    items = [mapper.decode(sample) for sample in ShardReader(folder / "src", "train")]
+    size = mapper.batch_size
+    batches = [mapper.collate(items[start : start + size]) for start in range(0, len(items), size)]
+
+    def ours() -> None:
+        with scratch() as work:
+            map_shards(lambda: mapper, folder / "src", work / "dst", work=work / "work")
+
+    def theirs() -> None:
+        for batch in batches:
+            mapper.forward(batch)
+
+    ours(), theirs()  # allocators and thread pools warm up
+    # in this thread, the process's first, as a stage maps: elsewhere torch gets its memory from another arena, and more slowly
+    spent = [(clocked(ours), clocked(theirs)) for _ in range(repeats)]
+    return [
+        pass_row(f"{name} / bare forward{kind}", count, [(ours[clock], theirs[clock]) for ours, theirs in spent], bar)
+        for clock, (kind, bar) in enumerate([("", 0.95), (", CPU seconds", None)])
+    ]
 
 
-class TimedMapper(Protocol):
-    """A mapper that counts what it has decoded and embedded, calls back after every forward, and can be run without the map."""
+class BareMapper(Protocol):
+    """A mapper whose model can be run without the map."""
 
     batch_size: int
-    decoded: int
-    embedded: int
 
     def decode(self, sample: dict[str, Any]) -> Any: ...
 
@@ -170,62 +179,33 @@ class TimedMapper(Protocol):
     def forward(self, batch: Any) -> Any: ...
 
 
-@dataclass
-class MapPasses:
-    """The map and the bare forward, `repeats` times each over `folder/src`; both end a turn after every forward and pass."""
-
-    make: Callable[[Callable[[], None]], TimedMapper]
-    folder: Path
-    count: int
-    repeats: int
-
-    def ours(self, end_turn: Callable[[], None]) -> None:
-        mapper = self.make(lambda: self.end_turn_of(mapper, end_turn))
-        end_turn()
-        for number in range(self.repeats):
-            mapper.decoded = mapper.embedded = 0
-            work = self.folder / f"work-{number}"
-            map_shards(lambda: mapper, self.folder / "src", self.folder / "dst", work=work)
-            end_turn()
-
-    def end_turn_of(self, mapper: TimedMapper, end_turn: Callable[[], None]) -> None:
-        """Once the line has decoded all it may decode ahead: its threads must not work in the other's time."""
-        ahead = min(self.count, mapper.embedded + _AHEAD * mapper.batch_size)
-        while mapper.decoded < ahead:
-            time.sleep(0.0005)
-        end_turn()
-
-    def bare(self, end_turn: Callable[[], None]) -> None:
-        mapper = self.make(end_turn)
-        items = [mapper.decode(sample) for sample in ShardReader(self.folder / "src", "train")]
-        size = mapper.batch_size
-        batches = [mapper.collate(items[start : start + size]) for start in range(0, len(items), size)]
-        end_turn()
-        for _ in range(self.repeats):
-            for batch in batches:
-                mapper.forward(batch)
-            end_turn()
+def clocked(work: Callable[[], None]) -> tuple[float, float]:
+    """Seconds on the clock and of all the process's threads."""
+    start = time.process_time()
+    wall = seconds(work)
+    return wall, time.process_time() - start
 
 
-def pass_row(name: str, count: int, repeats: int, turns: dict[str, list[float]]) -> dict[str, Any]:
-    """Samples per second of a typical pass, the first left out; `range` is that of the ratios of single passes."""
-    measured = {who: seconds[len(seconds) // (repeats + 1) :] for who, seconds in turns.items()}
-    ours, theirs = (typical(measured[who], repeats) for who in ("ours", "theirs"))
-    single = [np.reshape(measured[who], (repeats, -1)).sum(1) for who in ("theirs", "ours")]
-    ratios = (single[0] / single[1]).round(3).tolist()
-    return {**row(name, count / ours, count / theirs, 0.95), "range": [min(ratios), max(ratios)]}
+def pass_row(name: str, count: int, spent: list[tuple[float, float]], bar: float | None) -> dict[str, Any]:
+    """Of pairs of passes, ours and theirs, that stand next to each other in time: medians, and the ratios of single pairs."""
+    ours, theirs = (count / median(column) for column in zip(*spent, strict=True))
+    ratios = [theirs_s / ours_s for ours_s, theirs_s in spent]
+    return {
+        **row(name, ours, theirs, bar),
+        "ratio": round(median(ratios), 3),
+        "range": [round(min(ratios), 3), round(max(ratios), 3)],
+    }
 
 
 class Embedder:
     """Decodes 64-pixel JPEGs and embeds them with a small ViT (8 layers, width 256, 64 patches; 6 M parameters)."""
 
-    def __init__(self, batch_size: int, after_forward: Callable[[], None]) -> None:
+    def __init__(self, batch_size: int) -> None:
         import torch
         from torch import nn
 
         torch.manual_seed(0)
-        self.batch_size, self.after_forward = batch_size, after_forward
-        self.decoded = self.embedded = 0
+        self.batch_size = batch_size
         self.patches = nn.Conv2d(3, 256, 8, 8)
         layer = nn.TransformerEncoderLayer(256, 4, 1024, dropout=0.0, batch_first=True, norm_first=True)
         self.layers = nn.TransformerEncoder(layer, 8, enable_nested_tensor=False).eval()
@@ -235,17 +215,13 @@ class Embedder:
         from PIL import Image
 
         pixels = np.asarray(Image.open(io.BytesIO(sample["jpg"])))  # (64, 64, 3)
-        self.decoded += 1
         return sample["__key__"], torch.from_numpy(pixels.copy()).permute(2, 0, 1).float().div_(255)
 
     def forward(self, x_bchw: Any) -> Any:
         import torch
 
         with torch.inference_mode():
-            embedded = self.layers(self.patches(x_bchw).flatten(2).transpose(1, 2)).mean(1)  # (batch, 256)
-        self.embedded += len(x_bchw)
-        self.after_forward()
-        return embedded
+            return self.layers(self.patches(x_bchw).flatten(2).transpose(1, 2)).mean(1)  # (batch, 256)
 
     def collate(self, items: list[tuple[str, Any]]) -> Any:
         import torch
@@ -295,7 +271,7 @@ def check(expected: int, read: int) -> None:
         raise RuntimeError(f"{read} samples read instead of {expected}")
 
 
-def row(name: str, ours: float, theirs: float, bar: float) -> dict[str, Any]:
+def row(name: str, ours: float, theirs: float, bar: float | None) -> dict[str, Any]:
     return {
         "name": name,
         "ours": round(ours, 1),

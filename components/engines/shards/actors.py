@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.engines.base.allocator import keep_freed_memory
 from components.engines.base.errors import StageError, UsageError
 from components.engines.shards.line import Job, run_line
 from components.engines.shards.manifest import ShardEntry
@@ -32,6 +33,7 @@ class ShardActor:
     """A worker process: loads the mapper once and keeps one line running. Its methods are called by the driver."""
 
     def __init__(self, factory: Callable[[], Mapper], src: Path, work: Path) -> None:
+        keep_freed_memory()
         self._inbox: queue.SimpleQueue[Job] = queue.SimpleQueue()
         threading.Thread(target=self._run, args=(factory, src, work), name="shards-apply", daemon=True).start()
 
