@@ -24,6 +24,8 @@ from components.text_to_image.relevance import RELEVANCE, Relevance
 
 ROOT = Path(__file__).resolve().parents[1]
 THRESHOLD = 0.0  # half of the pairs or so, by a model that learnt nothing
+BATCH = 128  # as params.yaml has it, for the script as well
+KILLED_BATCH = 64  # a kill is to hit a shard in its middle
 OUR_THREADS_WAIT = {"OMP_WAIT_POLICY": "PASSIVE"}  # as components/engines/base/stage.py has it
 
 
@@ -31,7 +33,7 @@ class LoggedRelevance(Relevance):
     """The filter's mapper, which writes down what it has scored."""
 
     def __init__(self, clip: Path, log: Path) -> None:
-        super().__init__(clip, THRESHOLD)
+        super().__init__(clip, THRESHOLD, KILLED_BATCH)
         self.log = log
 
     def apply(self, items: list[tuple[Captioned, Tensor]]) -> list[dict[str, Any]]:
@@ -67,7 +69,7 @@ def ours(src: str, clip: str, place: str, scores: str) -> None:
 
 
 def _filter_pairs(src: Path, clip: Path, place: Path, scores: Path) -> None:
-    map_shards(partial(Relevance, clip, THRESHOLD), src, place / "scored", work=place / "work")
+    map_shards(partial(Relevance, clip, THRESHOLD, BATCH), src, place / "scored", work=place / "work")
     scored = CaptionedImages(place / "scored", "train")
     write_scores(
         scores, [{"key": one.key, "split": "train", "score": one.told[RELEVANCE], "wrong": None} for one in scored]
@@ -80,7 +82,7 @@ def theirs(table: str, clip: str, place: str, scores: str) -> None:
     datasets.disable_progress_bars()
     datasets.disable_caching()
     for name in ("first", "second"):
-        arguments = (Path(table), Path(clip), Path(scores), Path(place) / name, Relevance.batch_size)
+        arguments = (Path(table), Path(clip), Path(scores), Path(place) / name, BATCH)
         spent = seconds(partial(score_pairs, *arguments))
     print(spent)
 

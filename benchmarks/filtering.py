@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.filter_passes import ROOT, THRESHOLD, command, environment, time_pass
+from benchmarks.filter_passes import BATCH, ROOT, THRESHOLD, command, environment, time_pass
 from benchmarks.peers.relevance import write_table
 from benchmarks.scenes import CLIPS, LARGE_CLIP, ROOM_CLIP, write_clip, write_scenes
 from benchmarks.shards import map_rows, pass_row, scratch
@@ -28,9 +28,9 @@ from components.text_to_image.relevance import Relevance
 
 SIZES = {
     ROOM_CLIP: 8192,
-    LARGE_CLIP: 1024,
+    LARGE_CLIP: 2048,
 }  # pairs: as many as a default run has; for the larger model, some seconds' worth
-PER_SHARD = 256  # four batches
+PER_SHARD = 256  # two batches
 KILLED = 3072  # pairs in twelve shards
 
 
@@ -58,7 +58,7 @@ def _thread_counts() -> list[int]:
 
 def beside_the_model(name: str, folder: Path, pairs: int, repeats: int) -> list[dict[str, Any]]:
     """The bar is for a model of a few million parameters: one as small as the room's takes less time than to decode for it."""
-    rows = map_rows(f"filter, {name}", BareRelevance(folder / "clip", THRESHOLD), folder, pairs, repeats)
+    rows = map_rows(f"filter, {name}", BareRelevance(folder / "clip", THRESHOLD, BATCH), folder, pairs, repeats)
     return rows if name == LARGE_CLIP else [row | {"bar": None} for row in rows]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from components.engines.base import stage
-from components.engines.base.params import Count, Fraction, Params
+from components.engines.base.params import Count, Fraction, Params, Positive
 from components.engines.base.paths import write_json
 from components.engines.base.stage import StageContext
 
@@ -19,9 +19,13 @@ CURATED_SPLITS = ("train", "valid")  # what is for testing is judged by its capt
 
 
 class Filter(Params):
-    """Pairs whose cosine by CLIP lies below `threshold` are marked as irrelevant (`genworks whatif` shows other thresholds)."""
+    """Pairs whose cosine by CLIP lies below `threshold` are marked as irrelevant (`genworks whatif` shows other thresholds).
+
+    `batch_size` pairs are embedded at once: with a small model many, so that its calls do not wait for the thread that decodes.
+    """
 
     threshold: Annotated[float, Field(ge=-1, le=1)]
+    batch_size: Positive = 128
     workers: Count = 0
     max_bad_fraction: Fraction = 0.01
 
@@ -48,7 +52,7 @@ def filter(
 
     require_passed(checked)
     map_shards(
-        partial(Relevance, model, params.threshold),
+        partial(Relevance, model, params.threshold, params.batch_size),
         cleaned,
         scored,
         work=context.work / "map",

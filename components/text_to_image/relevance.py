@@ -17,10 +17,8 @@ RELEVANCE, MARKED = "relevance", "marked"  # what is told of a sample from the f
 class Relevance:
     """Tells every pair's cosine and whether it lies below the threshold (a `Mapper` of the shard map); keeps all of them."""
 
-    batch_size = 64
-
-    def __init__(self, clip: Path, threshold: float) -> None:
-        self.embedder, self.threshold = Embedder.load(clip), threshold
+    def __init__(self, clip: Path, threshold: float, batch_size: int) -> None:
+        self.embedder, self.threshold, self.batch_size = Embedder.load(clip), threshold, batch_size
 
     def decode(self, sample: dict[str, Any]) -> tuple[Captioned, Tensor]:
         found = Captioned.from_sample(sample)
