@@ -28,7 +28,7 @@ from components.text_to_image.relevance import Relevance
 
 SIZES = {
     ROOM_CLIP: 8192,
-    LARGE_CLIP: 2048,
+    LARGE_CLIP: 1024,
 }  # pairs: as many as a default run has; for the larger model, some seconds' worth
 PER_SHARD = 256  # two batches
 KILLED = 3072  # pairs in twelve shards
