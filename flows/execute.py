@@ -25,7 +25,8 @@ _TAIL_LINES = 8
 _CHATTER = re.compile(
     r"^(Running stage '|Updating lock file|Generating lock file|To track the changes with git|\tgit add |To enable auto staging|"
     r"\tdvc config core\.autostage|Use `dvc push`|Verifying data sources|> python |Reproducing experiment|Ran experiment|"
-    r"To apply the results|\tdvc exp apply|WARNING: Process '.*had been killed|WARNING: No file hash info found for)|^\s*$"
+    r"To apply the results|\tdvc exp apply|WARNING: Process '.*had been killed|WARNING: No file hash info found for|"
+    r"WARNING: The following untracked files were present|\t(\S*\.gitignore(, )?)+$)|^\s*$"
 )
 _SKIPPED = re.compile(r"^Stage '.*' (didn't change, skipping|is cached - skipping run, checking out outputs)")
 _BUSY = re.compile(r"is busy, it is being blocked by")

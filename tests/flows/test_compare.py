@@ -8,6 +8,7 @@ import pytest
 
 from components.engines.base.errors import UsageError
 from flows import comparisons, dag
+from flows.execute import is_chatter
 from tests.flows.registering_toy import commit
 from tests.flows.toy_project import clear_runs, edit, genworks, runs_of
 
@@ -105,3 +106,20 @@ def test_unknown_names_are_refused(toy):
 def genworks_without_file(toy):
     (toy / "components/toy/comparisons.yaml").unlink()
     return genworks(toy, "compare", "toy")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WARNING: No file hash info found for '/p/.dvc/tmp/exps/standalone/t/data/clip/model'. It won't be created.",
+        "WARNING: The following untracked files were present in the experiment directory after reproduction but …",
+        "\treports/clip/.gitignore, reports/text_to_image/.gitignore",
+    ],
+)
+def test_what_dvc_says_of_an_experiment_that_began_with_nothing_is_left_out(line):
+    assert is_chatter(line)
+
+
+@pytest.mark.parametrize("line", ["WARNING: 3 captions are empty", "\tTraceback …", "data/.gitignore is damaged"])
+def test_what_a_stage_says_is_shown(line):
+    assert not is_chatter(line)
