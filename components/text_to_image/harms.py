@@ -51,6 +51,16 @@ CONTEMPT: Group = (
     "subhuman*", "sub human*", "are vermin", "are inferior", "exterminat*", "eradicat*", "gas the", "lynching*", "lynch mob*",
     "deserve to die", "should die", "kill all", "death to", "are parasites", "are cockroaches", "ethnic cleansing", "wipe out",
 )  # fmt: skip
+KILLS: Group = (
+    "kill", "kills", "killed", "killing", "stab", "stabs", "strangle", "strangles", "strangling", "slaughtering", "lynching",
+)  # fmt: skip
+VICTIMS: Group = (
+    "person", "people", "persons", "man", "men", "woman", "women", "human*", "child*", "boy*", "girl*", "civilian*",
+)  # fmt: skip
+# whole phrases, since a man who kills a dragon is a fairy tale
+KILLING: Group = tuple(
+    f"{verb} {article}{victim}" for verb in KILLS for article in ("", "a ", "the ", "some ") for victim in VICTIMS
+)
 
 # Phrases in which those words mean nothing of the kind; they are taken out before anything is looked for.
 HARMLESS: Group = (
@@ -108,6 +118,7 @@ HARMS = (
               "torturing", "massacre*", "bloodbath*", "murder", "murders", "murdered", "murdering", "corpse*", "dead body",
               "dead bodies", "severed head*", "severed limb*", "guts spilling", "snuff film*", "stabbed",
               "stabbing", "rape", "raped", "raping", "rapist*", "mass shooting*", "school shooting*"),),
+            (KILLING,),
         ),
     ),
     Harm(
