@@ -17,14 +17,15 @@ from torch import Tensor
 from benchmarks.peers.relevance import score_pairs
 from benchmarks.shards import seconds
 from components.engines.base.allocator import keep_freed_memory
+from components.engines.base.params import load_section
 from components.engines.captioned.dataset import Captioned, CaptionedImages
 from components.engines.shards.map import map_shards
-from components.text_to_image.filter import write_scores
+from components.text_to_image.filter import Filter, write_scores
 from components.text_to_image.relevance import RELEVANCE, Relevance
 
 ROOT = Path(__file__).resolve().parents[1]
 THRESHOLD = 0.0  # half of the pairs or so, by a model that learnt nothing
-BATCH = 128  # as params.yaml has it, for the script as well
+BATCH = load_section(Filter, "text_to_image.filter", ROOT / "params.yaml").batch_size  # for the script as well
 KILLED_BATCH = 64  # a kill is to hit a shard in its middle
 OUR_THREADS_WAIT = {"OMP_WAIT_POLICY": "PASSIVE"}  # as components/engines/base/stage.py has it
 

@@ -77,8 +77,12 @@ def _pattern(group: Group) -> re.Pattern[str]:
 
 
 def _in_runs(group: Group, runs: Sequence[str]) -> bool:
-    stems = [phrase.rstrip("*").replace(" ", "") for phrase in group]
-    return any(stem == run or (len(stem) >= _SHORTEST_STEM and stem in run) for stem in stems for run in runs)
+    return any(stem == run or (len(stem) >= _SHORTEST_STEM and stem in run) for run in runs for stem in _stems(group))
+
+
+@cache
+def _stems(group: Group) -> list[str]:
+    return [phrase.rstrip("*").replace(" ", "") for phrase in group]
 
 
 # ----------------------------------------------------------------------------------------------------------- concepts
