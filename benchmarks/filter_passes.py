@@ -19,9 +19,10 @@ from benchmarks.shards import seconds
 from components.engines.base.allocator import keep_freed_memory
 from components.engines.base.params import load_section
 from components.engines.captioned.dataset import Captioned, CaptionedImages
-from components.engines.shards.map import map_shards
-from components.text_to_image.filter import Filter, write_scores
-from components.text_to_image.relevance import RELEVANCE, Relevance
+from components.engines.captioned.filter import write_scores
+from components.engines.captioned.relevance import RELEVANCE, Relevance
+from components.engines.shards.map_shards import map_shards
+from components.text_to_image.filter import Filter
 
 ROOT = Path(__file__).resolve().parents[1]
 THRESHOLD = 0.0  # half of the pairs or so, by a model that learnt nothing
@@ -73,7 +74,7 @@ def _filter_pairs(src: Path, clip: Path, place: Path, scores: Path) -> None:
     map_shards(partial(Relevance, clip, THRESHOLD, BATCH), src, place / "scored", work=place / "work")
     scored = CaptionedImages(place / "scored", "train")
     write_scores(
-        scores, [{"key": one.key, "split": "train", "score": one.told[RELEVANCE], "wrong": None} for one in scored]
+        scores, [{"key": one.key, "split": "train", "score": one.metadata[RELEVANCE], "wrong": None} for one in scored]
     )
 
 

@@ -24,7 +24,7 @@ from benchmarks.shards import map_rows, pass_row, scratch
 from benchmarks.turnstile import torch_threads
 from components.engines.base.allocator import keep_freed_memory
 from components.engines.captioned.dataset import Captioned, CaptionedImages
-from components.text_to_image.relevance import Relevance
+from components.engines.captioned.relevance import Relevance
 
 SIZES = {
     ROOM_CLIP: 8192,
@@ -67,12 +67,12 @@ class BareRelevance(Relevance):
 
     def collate(self, items: list[tuple[Captioned, Tensor]]) -> tuple[Tensor, dict[str, Tensor]]:
         captions = [found.caption for found, _ in items]
-        return torch.cat([pixels for _, pixels in items]), self.embedder.tokens(captions)
+        return torch.cat([pixels for _, pixels in items]), self.scorers.clip.tokens(captions)
 
     @torch.inference_mode()
     def forward(self, batch: tuple[Tensor, dict[str, Tensor]]) -> Tensor:
         pixels, tokens = batch
-        return (self.embedder.image_vectors(pixels) * self.embedder.text_vectors(tokens)).sum(1)
+        return (self.scorers.clip.image_vectors(pixels) * self.scorers.clip.text_vectors(tokens)).sum(1)
 
 
 def beside_a_script(name: str, folder: Path, pairs: int, repeats: int, threads: int) -> dict[str, Any]:

@@ -19,17 +19,17 @@ from benchmarks.shards import scratch, seconds
 from benchmarks.turnstile import take_turns, torch_threads
 from components.engines.base.params import load_section
 from components.engines.base.stage import StageContext
+from components.engines.diffusion.conditioning import Conditioner
+from components.engines.diffusion.generator import Generator
+from components.engines.diffusion.text_encoders import of_clip
 from components.engines.nn.checkpoints import load_tokenizer
 from components.engines.training.loop import fit
-from components.engines.training.ranks import Ranks
+from components.engines.training.parallel.ranks import Ranks
 from components.text_to_image.architecture import Architecture
-from components.text_to_image.autoencoder import start
-from components.text_to_image.conditioning import Conditioner
-from components.text_to_image.generator import Generator
-from components.text_to_image.precompute import Precompute, precompute
-from components.text_to_image.text_encoder import of_clip
+from components.text_to_image.cache_latents import CacheLatents, cache_latents
 from components.text_to_image.train import Train, denoising
 from components.text_to_image.train import start as start_denoiser
+from components.text_to_image.train_autoencoder import start
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 DEFAULT = load_section(Architecture, "text_to_image.architecture", PARAMS)
@@ -79,7 +79,7 @@ def training(root: Path, text_encoder: str, name: str, bar: float | None, repeat
     single = [one["encoding"] / one["cached"] for one in found]
     whole = [one["encoding"] / (one["cached"] + made) for one in found]
     title = f"train on cached latents / encode in every step (steps/s), {name}"
-    with_cache = f"precompute + train, {RUN_STEPS} steps over {RUN_PICTURES} pictures / encode in every step, {name}"
+    with_cache = f"cache_latents + train, {RUN_STEPS} steps over {RUN_PICTURES} pictures / encode in every step, {name}"
     return [
         row(title, 1 / cached, 1 / encoding, single, bar),
         row(with_cache, 1 / (cached + made), 1 / encoding, whole, None)
@@ -89,7 +89,7 @@ def training(root: Path, text_encoder: str, name: str, bar: float | None, repeat
 
 @dataclass
 class Folders:
-    """What the stages `precompute` and `train` read and write, below `root`, with one of the text encoders there."""
+    """What the stages `cache_latents` and `train` read and write, below `root`, with one of the text encoders there."""
 
     root: Path
     text_encoder: str
@@ -100,11 +100,11 @@ class Folders:
         return root / "curated", root / "autoencoder", root / self.text_encoder, root / f"latents-{self.text_encoder}"
 
     def precomputed(self, number: int) -> float:
-        """Seconds of the stage `precompute`, whose output stays for training."""
-        work = self.root / f"precompute-{self.text_encoder}-{number}"
+        """Seconds of the stage `cache_latents`, whose output stays for training."""
+        work = self.root / f"cache_latents-{self.text_encoder}-{number}"
         work.mkdir()
-        context = StageContext("text_to_image", "precompute", "key", work, self.root, {}, {})
-        return seconds(lambda: precompute(Precompute(), DEFAULT, context, *self.parts))
+        context = StageContext("text_to_image", "cache_latents", "key", work, self.root, {}, {})
+        return seconds(lambda: cache_latents(CacheLatents(), DEFAULT, context, *self.parts))
 
     def step_seconds(self) -> dict[str, float]:
         """Median seconds of a step of both ways, their steps taking turns."""

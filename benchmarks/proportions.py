@@ -29,14 +29,18 @@ VAE = {
     "block_out_channels": (128, 256, 512, 512), "layers_per_block": 2, "latent_channels": 4,
     "down_block_types": ("DownEncoderBlock2D",) * 4, "up_block_types": ("UpDecoderBlock2D",) * 4,
 }  # fmt: skip
-LATENT_PX = 8  # pixels a latent stands for, in both
+LATENT_PX = 8  # pixels a latent stands for, in all
+# Wan 2.1 of 1.3 billion parameters and its UMT5-XXL: https://huggingface.co/Wan-AI/Wan2.1-T2V-1.3B-Diffusers
+WAN = {"num_attention_heads": 12, "attention_head_dim": 128, "ffn_dim": 8960, "num_layers": 30, "text_dim": 4096}
+LATENT_FRAMES, WAN_TOKENS = 4, 512
 STEP = 3  # forward and backward, in forwards
 
 
 def run() -> list[dict[str, Any]]:
     """Rows: `ours` and `theirs` in steps of one picture per PFLOP."""
     with torch.device("meta"):
-        return [pixart(256, bar=2.0), pixart(512, bar=None), stable_diffusion(512)]
+        pictures = [pixart(256, bar=2.0), pixart(512, bar=None), stable_diffusion(512)]
+        return [*pictures, *(wan(*size) for size in ((1, 256, 256), (17, 256, 256), (81, 480, 832)))]
 
 
 def pixart(px: int, bar: float | None) -> dict[str, Any]:
@@ -65,6 +69,21 @@ def stable_diffusion(px: int) -> dict[str, Any]:
     text_encoder = CLIPTextModel(CLIPTextConfig(**OPENCLIP_H))
     encoders = tera_flops(lambda: text_encoder(torch.zeros(1, tokens).long())) + picture_encoder(px)
     return row(f"Stable Diffusion 2 at {px} px", STEP * tera_flops(lambda: denoiser(*given)), encoders, None)
+
+
+def wan(frames: int, height: int, width: int) -> dict[str, Any]:
+    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    latents = (1, 16, 1 + (frames - 1) // LATENT_FRAMES, height // LATENT_PX, width // LATENT_PX)
+    said = torch.zeros(1, WAN_TOKENS, WAN["text_dim"])
+    denoiser = WanTransformer3DModel(**WAN)
+    step = STEP * tera_flops(lambda: denoiser(torch.zeros(latents), torch.zeros(1), said))
+    autoencoder = AutoencoderKLWan()
+    encoders = tera_flops(lambda: autoencoder.encode(torch.zeros(1, 3, frames, height, width)))
+    text_encoder = UMT5EncoderModel(UMT5Config(vocab_size=256384, **T5_XXL))
+    encoders += tera_flops(lambda: text_encoder(torch.zeros(1, WAN_TOKENS).long()))
+    return row(f"Wan 2.1 1.3B, {frames} frames at {height} x {width}", step, encoders, None)
 
 
 def picture_encoder(px: int) -> float:

@@ -20,9 +20,9 @@ from benchmarks.proportions import LATENT_PX, PIXART_XL, T5_XXL, VAE
 from benchmarks.scenes import write_clip, write_scenes
 from benchmarks.shards import scratch
 from components.engines.captioned.dataset import Captioned, CaptionedImages
+from components.engines.diffusion.conditioning import Conditioner
+from components.engines.diffusion.task import CachedInputs, Denoising, EncodedInputs, Inputs
 from components.engines.nn.checkpoints import load_tokenizer
-from components.text_to_image.conditioning import Conditioner
-from components.text_to_image.denoising import CachedInputs, Denoising, EncodedInputs, Inputs
 
 PX, TOKENS = 256, 120
 BATCH = 4
@@ -91,4 +91,4 @@ def t5_xxl() -> Any:
 
 def with_long_caption(one: Captioned) -> Captioned:
     """As PixArt's are, written by a model that describes all there is: they fill its tokens."""
-    return Captioned(one.key, one.image, " ".join([one.caption] * TOKENS), one.told)
+    return Captioned(one.key, one.image, " ".join([one.caption] * TOKENS), one.metadata)

@@ -32,10 +32,10 @@ def write_scenes(folder: Path, splits: dict[str, int], per_shard: int) -> None:
     from PIL import Image
 
     from components.engines.captioned.dataset import Captioned
+    from components.engines.images.decode import encode_png
+    from components.engines.images.lookalikes import Print
     from components.engines.shards.manifest import write_manifest
     from components.engines.shards.writer import ShardWriter
-    from components.engines.sources.images import encode_png
-    from components.engines.sources.lookalikes import Print
     from components.engines.worlds.captioned import draw_records
 
     shards = []
@@ -47,8 +47,8 @@ def write_scenes(folder: Path, splits: dict[str, int], per_shard: int) -> None:
             for number, record in enumerate(drawn):
                 picture = Image.open(io.BytesIO(record.image)).convert("RGB")
                 known = {"width": picture.width, "height": picture.height, "print": Print.of(picture).as_dict()}
-                told = {"name": record.name, "truth": record.truth, **known}
-                made = Captioned(f"{split}{number:08d}", encode_png(picture), record.caption, told)
+                metadata = {"name": record.name, "truth": record.truth, **known}
+                made = Captioned(f"{split}{number:08d}", encode_png(picture), record.caption, metadata)
                 writer.write(made.to_sample())
         shards += writer.shards
     write_manifest(folder, shards)
@@ -59,11 +59,12 @@ def write_clip(folder: Path, scenes: Path, **changes: int) -> int:
     from components.clip.architecture import Architecture
     from components.clip.train import start
     from components.engines.base.paths import write_json
-    from components.engines.captioned.tokenizer import CaptionTokenizer, write_tokenizer
+    from components.engines.captioned.tokenizer import write_tokenizer
+    from components.engines.language.bpe import Vocabulary
 
     checked, tokenizer = folder.with_name(f"{folder.name}-checked.json"), folder.with_name(f"{folder.name}-tokenizer")
     write_json(checked, {"success": True})
-    write_tokenizer(CaptionTokenizer(), None, scenes, checked, tokenizer)
+    write_tokenizer(Vocabulary(), None, scenes, checked, tokenizer)
     embedder: Any = start(Architecture(**changes), tokenizer, seed=0)
     embedder.save(folder)
     return sum(parameter.numel() for parameter in embedder.network.parameters())

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.turnstile import torch_threads
 from components.engines.shards.manifest import write_manifest
-from components.engines.shards.map import map_shards
+from components.engines.shards.map_shards import map_shards
 from components.engines.shards.order import SampleOrder
 from components.engines.shards.reader import ShardReader
 from components.engines.shards.writer import ShardWriter

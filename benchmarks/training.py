@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from benchmarks.turnstile import Loop, take_turns, torch_threads
 from components.engines.training.loop import fit
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training
-from components.engines.training.ranks import Ranks
 from components.engines.training.schedule import learning_rate
 from components.engines.training.task import Batch, Task, Turn
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+FEW = 12  # points that are marked: a lone one would not be seen
 INK, SOFT = "#1f2933", "#9aa5b1"
 COLOURS = ("#2f6f9f", "#c2703d", "#4f8a5b", "#8a5a9e", "#a33b4a")
 
@@ -13,7 +14,8 @@ def lines(series: dict[str, list[tuple[float, float]]], *, xlabel: str, logarith
     """Named series of (x, y) over one pair of axes."""
     figure, axes = _axes(5.2, 2.8)
     for (name, points), colour in zip(series.items(), COLOURS * (1 + len(series) // len(COLOURS)), strict=False):
-        axes.plot([x for x, _ in points], [y for _, y in points], label=name, color=colour, linewidth=1.6)
+        marker = "o" if len(points) <= FEW else None
+        axes.plot(*zip(*points, strict=True), label=name, color=colour, linewidth=1.6, marker=marker, markersize=3)
     if logarithmic:
         axes.set_yscale("log")
     axes.set_xlabel(xlabel)

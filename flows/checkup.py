@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Literal
 
 from components.engines.base.errors import GenworksError, UsageError
+from components.engines.base.explanations import explain
 from components.engines.base.params import read_yaml
 from components.engines.base.paths import project_root
 from components.engines.base.work import held
-from flows import leftovers, servers
+from components.engines.tracking.addresses import exists, shown
+from flows import conditions, leftovers, servers, standing, sweeping
+from flows.child import LONGEST_RAY_TMPDIR
+from flows.database import damage
 from flows.project import open_project
 
 State = Literal["ok", "warn", "fail"]
@@ -45,8 +49,12 @@ def checkup(start: Path) -> list[Finding]:
         ("libraries", _libraries),
         ("git and DVC", _repositories),
         ("disk", _disk),
+        ("conditions", _conditions),
         ("locks", _locks),
+        ("leftovers", _leftovers),
         ("params", _params),
+        ("databases", _databases),
+        ("Prefect", _prefect),
         ("MLflow", _tracking),
         ("champions", _champions),
     ]
@@ -59,8 +67,10 @@ def _guarded(what: str, check: Callable[[], Iterator[Finding]]) -> list[Finding]
     """A check's findings; what it could not find out is a finding too."""
     try:
         return list(check())
-    except (GenworksError, OSError, ImportError) as error:
+    except GenworksError as error:
         return [Finding("fail", what, str(error))]
+    except Exception as error:  # whatever it is, the other checks go on
+        return [Finding("fail", what, f"cannot be looked at: {explain(error)}")]
 
 
 def _python() -> Iterator[Finding]:
@@ -119,43 +129,107 @@ def _disk(root: Path) -> Iterator[Finding]:
 def _locks(root: Path) -> Iterator[Finding]:
     if not leftovers.lock_table_is_whole(root):
         yield Finding("warn", "DVC's locked paths", "cut short by a killed run: the next genworks run mends it")
-    stale = leftovers.dead_lockers(root)
+    stale = leftovers.gone_lockers(root)
     if stale:
-        yield Finding("warn", "DVC's locked paths", f"held by processes that are gone ({stale}): DVC will drop them")
+        yield Finding(
+            "warn", "DVC's locked paths", f"held by processes that are gone ({stale}): the next genworks run frees them"
+        )
     busy = sorted(folder.name for folder in (root / ".work").glob("*") if folder.is_dir() and held(folder))
     yield Finding("ok", "stages at work", ", ".join(busy) or "none")
 
 
+def _conditions(root: Path) -> Iterator[Finding]:
+    found = list(conditions.obstacles(root))
+    for obstacle in found:
+        yield Finding("fail", "a run's conditions", str(obstacle))
+    if not found:
+        yield Finding("ok", "a run's conditions", "owner, path, commit, temporary folder")
+    folder = os.environ.get("TMPDIR", "")
+    if len(os.fsencode(folder)) > LONGEST_RAY_TMPDIR and "RAY_TMPDIR" not in os.environ:
+        yield Finding("warn", "TMPDIR", f"too long for Ray's sockets, which go to /tmp instead: {folder}")
+    proxies = [name for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy") if os.environ.get(name)]
+    if proxies:
+        yield Finding("ok", "proxy", f"{', '.join(proxies)}: 127.0.0.1 and localhost are reached directly")
+
+
+def _leftovers(root: Path) -> Iterator[Finding]:
+    found = [str(path.relative_to(root)) for path in sweeping.leftovers(root)]
+    detail = f"{', '.join(found)}: the next genworks run removes them" if found else "none"
+    yield Finding("warn" if found else "ok", "left by killed runs", detail)
+
+
+def _databases(root: Path) -> Iterator[Finding]:
+    for what, path in (("Prefect", servers.prefect_database(root)), ("MLflow", root / "mlflow.db")):
+        broken = damage(path)
+        if broken is not None:
+            do = (
+                "the next genworks run sets it aside"
+                if what == "Prefect"
+                else "restore it from a backup, or move it away"
+            )
+            yield Finding("fail", f"{what}'s database", f"{path} is damaged ({broken}): {do}")
+
+
+def _prefect(root: Path) -> Iterator[Finding]:
+    url, up = os.environ.get("PREFECT_API_URL"), standing.standing(root)
+    if url:
+        there = servers.replies(f"{url.rstrip('/')}/health")
+        detail = "answers" if there else "does not answer: start it, or unset PREFECT_API_URL"
+        yield Finding("ok" if there else "fail", "Prefect", f"PREFECT_API_URL {shown(url)} {detail}")
+    elif up is not None:
+        there = servers.replies(f"{up.prefect_api}/health")
+        yield Finding(
+            "ok" if there else "fail",
+            "Prefect",
+            f"genworks up: {up.prefect_api} " + ("answers" if there else "is silent"),
+        )
+
+
 def _params(root: Path) -> Iterator[Finding]:
-    read_yaml(root / "dvc.yaml")
-    read_yaml(root / "params.yaml")
-    yield Finding("ok", "dvc.yaml, params.yaml", "readable")
+    document = read_yaml(root / "params.yaml")
+    odd = [
+        name for name in [*document, *(read_yaml(root / "dvc.yaml").get("stages") or {})] if not isinstance(name, str)
+    ]
+    if odd:
+        yield Finding(
+            "fail", "dvc.yaml, params.yaml", f"keys that are no text: {', '.join(map(repr, odd))}: quote them"
+        )
+    else:
+        yield Finding("ok", "dvc.yaml, params.yaml", "readable")
 
 
 def _tracking(root: Path) -> Iterator[Finding]:
-    from components.engines.tracking.store import opened, shown, store_of
+    from components.engines.tracking.abandoned import open_runs
+    from components.engines.tracking.scratch import forgotten
+    from components.engines.tracking.store import opened, store_of
 
     store = store_of(root)
-    if not _exists(store.tracking):
+    if not exists(store.tracking):
         yield Finding("ok", "MLflow", f"{shown(store.tracking)} will be made by the first run")
         return
     with opened(store) as client:
         client.search_experiments(max_results=1)
     yield Finding("ok", "MLflow", f"{shown(store.tracking)} answers")
+    for name, what in open_runs(store):
+        yield Finding("warn", f"run {name}", what)
+    for folder in forgotten(root):
+        yield Finding(
+            "warn", "scratch", f"{folder} was left by a killed process: the next command that needs scratch removes it"
+        )
 
 
 def _champions(root: Path) -> Iterator[Finding]:
     from components.engines.tracking import ledger
     from components.engines.tracking.store import store_of
+    from components.engines.tracking.stored import damaged_versions
 
-    if not _exists(store_of(root).registry):
+    if not exists(store_of(root).registry):
         return
-    stages = read_yaml(root / "dvc.yaml").get("stages") or {}
+    stages = [str(name) for name in read_yaml(root / "dvc.yaml").get("stages") or {}]
     for system in sorted(name.removesuffix("-register") for name in stages if name.endswith("-register")):
         problems = ledger.verify(root, system)
         detail = "; ".join(problems) if problems else "aliases agree with the ledger"
         yield Finding("fail" if problems else "ok", f"{system} ledger", detail)
-
-
-def _exists(uri: str) -> bool:
-    return not uri.startswith("sqlite:///") or os.path.exists(uri.removeprefix("sqlite:///"))
+        for found, problem in damaged_versions(root, system):
+            again = f"dvc repro --force --single-item {system}-register makes it whole"
+            yield Finding("fail", found.label, f"{problem}: {again}")

@@ -19,9 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from components.engines.base.loopback import reach_directly
+
 GRACE_SECONDS = 10.0
 STAGE_GRACE_SECONDS = 60.0  # a training loop finishes its step and writes a checkpoint
 PARENT_POLL_SECONDS = 0.2
+LONGEST_RAY_TMPDIR = (
+    107 - 67
+)  # bytes: a socket's path ends at 107, and Ray adds /ray/session_<date>_<pid>/sockets/plasma_store
 
 
 def main() -> None:
@@ -90,22 +95,22 @@ class Children:
         with self._lock:
             self._running.pop(process, None)
 
-    def stop(self, process: subprocess.Popen[Any]) -> None:
-        """End one child and its group: ask first, insist after a while."""
+    def stop(self, process: subprocess.Popen[Any], at_most: float | None = None) -> None:
+        """End one child and its group: ask first, insist after a while (of `at_most` seconds)."""
         farewell = self._ask(process)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(farewell.seconds)
+            process.wait(farewell.seconds if at_most is None else min(at_most, farewell.seconds))
         end_group(process, signal.SIGKILL)  # also what the child itself left behind in its group
         process.wait()
         self.forget(process)
 
-    def stop_all(self) -> None:
-        """End every child and refuse to start another."""
+    def stop_all(self, at_most: float | None = None) -> None:
+        """End every child and refuse to start another; see `stop`."""
         with self._lock:
             self.stopped = True
             running = list(self._running)
         with ThreadPoolExecutor(len(running) or 1) as pool:
-            list(pool.map(self.stop, running))
+            list(pool.map(lambda process: self.stop(process, at_most), running))
 
     def _ask(self, process: subprocess.Popen[Any]) -> Farewell:
         with self._lock:
@@ -120,10 +125,18 @@ def end_group(process: subprocess.Popen[Any], sign: signal.Signals) -> None:
 
 
 def python_environment() -> dict[str, str]:
-    """The environment of a child: this Python first on PATH (commands in dvc.yaml say `python`), telemetry off."""
+    """The environment of a child: this Python first on PATH (commands in dvc.yaml say `python`), telemetry off.
+
+    Loopback never goes through a proxy, and the login of our Prefect server is only for those that talk to it.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     quiet = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
-    return os.environ | quiet | {"PATH": path}
+    environment = {name: value for name, value in os.environ.items() if name != "PREFECT_API_AUTH_STRING"}
+    environment |= quiet | {"PATH": path}
+    reach_directly(environment)
+    if sys.platform == "linux" and len(os.fsencode(environment.get("TMPDIR", ""))) > LONGEST_RAY_TMPDIR:
+        environment.setdefault("RAY_TMPDIR", "/tmp")
+    return environment
 
 
 if __name__ == "__main__":

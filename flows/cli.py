@@ -1,6 +1,6 @@
 """The `genworks` command: parses, calls the verb's module under `flows/commands`, prints, and turns errors into exit codes.
 
-Exit codes: 0 done, 1 a stage or a gate failed, 2 bad usage or configuration, 130 stopped by Ctrl-C.
+Exit codes: 0 done, 1 a stage or a gate failed, 2 bad usage or configuration, 130 stopped by Ctrl-C, 143 by SIGTERM.
 With `--json` stdout holds JSON alone; everything else goes to stderr.
 """
 
@@ -13,17 +13,18 @@ import sys
 import traceback
 from typing import Any
 
-INTERRUPTED = 130
+INTERRUPTED, TERMINATED = 130, 143
 
 
 def main(words: list[str] | None = None) -> int:
+    _refuse_other_encodings(sys.argv[1:] if words is None else words)
     arguments = _parser().parse_args(words)
     debug = arguments.debug or bool(os.environ.get("GENWORKS_DEBUG"))
     try:
         return _call(arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("stopped", file=sys.stderr)
-        return INTERRUPTED
+        return TERMINATED if type(stop).__name__ == "Terminated" else INTERRUPTED  # without loading what defines it
     except BrokenPipeError:  # `genworks history | head`: nobody reads on, which is no failure
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -32,6 +33,13 @@ def main(words: list[str] | None = None) -> int:
 
 
 def _call(arguments: argparse.Namespace) -> int:
+    from components.engines.base.loopback import reach_directly
+    from components.engines.tracking.names import check_system
+
+    reach_directly()
+    for system in [getattr(arguments, "system", None), *(getattr(arguments, "systems", None) or [])]:
+        if system is not None:
+            check_system(system)  # it becomes part of paths, before anything knows whether there is one
     module = importlib.import_module(f"flows.commands.{arguments.module}")
     root = None
     if arguments.verb != "doctor":  # which tells what is wrong with the project, rather than failing on it
@@ -51,21 +59,27 @@ def _call(arguments: argparse.Namespace) -> int:
 
 def _explain(error: Exception, debug: bool) -> int:
     """One paragraph on stderr: what, where, what to do."""
-    from components.engines.base.errors import GenworksError, StageError, explain_os_error
+    from components.engines.base.explanations import explain
 
     if debug:
         traceback.print_exc()
-    if isinstance(error, OSError) and error.errno is not None:
-        error = explain_os_error(error)
-    if not isinstance(error, GenworksError):
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        error = StageError(
-            f"{type(error).__name__}: {error}",
-            where=f"{frame.filename}:{frame.lineno}",
-            do="run it again with --debug for the traceback, and report it: this failure has no explanation yet",
-        )
-    print(f"error: {error}", file=sys.stderr)
-    return error.exit_code
+    failure = explain(error)
+    print(f"error: {failure}", file=sys.stderr)
+    return failure.exit_code
+
+
+def _refuse_other_encodings(words: list[str]) -> None:
+    """Every store keeps text as UTF-8, so a word that is none would fail wherever it first meets one."""
+    for number, word in enumerate(words, start=1):
+        try:
+            word.encode("utf-8")
+        except UnicodeEncodeError:
+            shown = ascii(os.fsencode(word))
+            print(
+                f"error: Argument {number} is not UTF-8. Where: {shown}. What to do: write it in UTF-8.",
+                file=sys.stderr,
+            )
+            raise SystemExit(2) from None
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,6 +97,7 @@ def _parser() -> argparse.ArgumentParser:
         return added
 
     _add_running(verb)
+    _add_new(verb)
     _add_models(verb)
     _add_operating(verb)
     return parser
@@ -113,6 +128,14 @@ def _add_running(verb: Any) -> None:
     compare.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
 
 
+def _add_new(verb: Any) -> None:
+    new = verb("new", "write a new system that runs: room, stages, params, schedule, comparisons, tests")
+    new.add_argument("system", metavar="SYSTEM")
+    new.add_argument(
+        "--kind", choices=["images", "text", "pairs"], default="text", help="what it learns from (default: text)"
+    )
+
+
 def _add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("systems", nargs="*", metavar="SYSTEM")
     parser.add_argument("--all", action="store_true", help="every system")
@@ -138,7 +161,7 @@ def _add_models(verb: Any) -> None:
     history.add_argument("--as-of", metavar="DATE", help="the state at this time (ISO 8601)")
     lineage = verb("lineage", "data, code, params and evidence behind a model version")
     _add_model(lineage)
-    reproduce = verb("reproduce", "rebuild a model version from its commit and compare hashes", "rebuild")
+    reproduce = verb("reproduce", "rebuild a model version from its commit and compare hashes")
     _add_model(reproduce)
     predict = verb("predict", "run a system's champion on texts or files")
     predict.add_argument("system", metavar="SYSTEM")
@@ -155,6 +178,7 @@ def _add_models(verb: Any) -> None:
     )
     whatif = verb("whatif", "what a filter would keep at other thresholds, from stored scores")
     whatif.add_argument("system", metavar="SYSTEM")
+    whatif.add_argument("--filter", metavar="NAME", help="of a system with several filters")
     whatif.add_argument(
         "--threshold", type=float, nargs="+", metavar="T", help="default: the params' own and every tenth of the scores"
     )
@@ -172,6 +196,19 @@ def _add_operating(verb: Any) -> None:
     up.add_argument("--prefect-port", type=_port, metavar="PORT")
     up.add_argument("--mlflow-port", type=_port, metavar="PORT")
     up.add_argument("--no-worker", action="store_true", help="servers only; schedules do not run")
+    serve = verb("serve", "answer over HTTP with champions, and take feedback, until Ctrl-C")
+    serve.add_argument("systems", nargs="*", metavar="SYSTEM", help="default: every system that has a champion")
+    serve.add_argument("--host", default="127.0.0.1", metavar="HOST", help="default: this machine alone (127.0.0.1)")
+    serve.add_argument("--port", type=_port, metavar="PORT", help="default: 8000, or any where that is taken")
+    serve.add_argument(
+        "--waiting",
+        type=_positive,
+        metavar="N",
+        help="requests to one system at once, more are told to wait (default: 32)",
+    )
+    serve.add_argument("--seconds", type=_positive, metavar="S", help="longest wait for an answer (default: 60)")
+    serve.add_argument("--keep-texts", action="store_true", help="keep texts in the event log, personal data replaced")
+    serve.add_argument("--body-mb", type=_positive, metavar="MB", help="largest body of a request (default: 8)")
 
 
 def _positive(text: str) -> int:

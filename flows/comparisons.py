@@ -18,12 +18,13 @@ import subprocess
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from components.engines.base import fingerprint
+from components.engines.base import external, fingerprint
 from components.engines.base.errors import StageError, UsageError
 from components.engines.base.params import read_yaml
 from components.engines.base.paths import digest_value
@@ -31,6 +32,8 @@ from flows import dag
 from flows.child import Children, python_environment
 from flows.execute import is_chatter
 from flows.figures import flat
+from flows.param_models import known_keys
+from flows.settings import is_listed, value_of
 
 _KEYS = {"question", "seeds", "arms", "until", "metrics", "bars", "gain"}
 
@@ -81,8 +84,9 @@ def gains(one: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def trials(root: Path, graph: dag.Dag, system: str, name: str, one: dict[str, Any]) -> list[Trial]:
-    """Every arm under every seed. Raises UsageError for a param that params.yaml does not have."""
+    """Every arm under every seed. Raises UsageError for a param that neither params.yaml nor a stage's model has."""
     params = read_yaml(root / "params.yaml")
+    known = cache(partial(known_keys, root))
     target = graph.resolve(one["until"], [system])
     code = fingerprint.current(root)
     stages = [graph.stages[stage] for stage in sorted(graph.upstream_of([target]))]
@@ -93,8 +97,12 @@ def trials(root: Path, graph: dag.Dag, system: str, name: str, one: dict[str, An
             wanted = _external_paths(params, root) | dict.fromkeys(seeds["keys"], seed) | (changes or {})
             document = deepcopy(params)
             for key, value in wanted.items():
-                _set(document, key, value, root)
-            seen = [[s.cmd, code.get(s.name), {key: _get(document, key) for key in s.params}] for s in stages]
+                if not is_listed(document, key) and key not in known():
+                    raise UsageError(
+                        f"A comparison sets '{key}', which no stage reads", where=str(root / "params.yaml")
+                    )
+                _set(document, key, value)
+            seen = [[s.cmd, code.get(s.name), {key: value_of(document, key) for key in s.params}] for s in stages]
             key = digest_value(seen)
             found.append(Trial(arm, seed, wanted, f"{system}-{name}-{arm}-{seed}-{key[:12]}".replace("_", "-")))
     return found
@@ -108,7 +116,7 @@ def _external_paths(params: dict[str, Any], root: Path) -> dict[str, str]:
         if isinstance(node, dict):
             for name, child in node.items():
                 visit(child, f"{key}.{name}" if key else str(name))
-        elif isinstance(node, str) and key.rsplit(".", 1)[-1] in fingerprint.EXTERNAL_KEYS and "://" not in node:
+        elif isinstance(node, str) and key.rsplit(".", 1)[-1] in external.EXTERNAL_KEYS and "://" not in node:
             path = root / node
             if not Path(node).is_absolute() and (path.exists() or any(root.glob(node) if "*" in node else [])):
                 found[key] = str(path.resolve() if path.exists() else path)
@@ -117,20 +125,13 @@ def _external_paths(params: dict[str, Any], root: Path) -> dict[str, str]:
     return found
 
 
-def _get(document: Any, key: str) -> Any:
-    for part in key.split("."):
-        document = document.get(part) if isinstance(document, dict) else None
-    return document
-
-
-def _set(document: dict[str, Any], key: str, value: Any, root: Path) -> None:
-    node: Any = document
-    parts = key.split(".")
-    for part in parts[:-1]:
-        node = node.get(part) if isinstance(node, dict) else None
-    if not isinstance(node, dict) or parts[-1] not in node:
-        raise UsageError(f"A comparison sets '{key}', which params.yaml does not have", where=str(root / "params.yaml"))
-    node[parts[-1]] = value
+def _set(document: dict[str, Any], key: str, value: Any) -> None:
+    *parents, name = key.split(".")
+    for part in parents:
+        if not isinstance(document.get(part), dict):
+            document[part] = {}
+        document = document[part]
+    document[name] = value
 
 
 def measure(
@@ -165,7 +166,7 @@ def _run(root: Path, target: str, trial: Trial, children: Children, say: Callabl
     env |= {"GENWORKS_PIPELINE_RUN": trial.name}
     if store.artifacts:
         env["MLFLOW_DEFAULT_ARTIFACT_ROOT"] = store.artifacts
-    settings = [word for key, value in trial.params.items() for word in ("-S", f"{key}={_hydra(value)}")]
+    settings = [word for key, value in trial.params.items() for word in ("-S", f"++{key}={_hydra(value)}")]
     command = ["dvc", "--wait-for-lock", "exp", "run", "--temp", "--name", trial.name, *settings, target]
     process = children.start(command, cwd=root, env=python_environment() | env)
     lines = []

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from components.engines.base import fingerprint
 from components.engines.base.errors import GenworksError, UsageError
-from components.engines.base.paths import dump_json
+from flows.param_changes import is_params, param_changes, read_params
 
 if TYPE_CHECKING:
     from dvc.dependency.base import Dependency
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
 
-CODE_STAGE = "code"
+CODE_STAGE, NEVER_RUN = "code", "never run"
 
 
 @dataclass(frozen=True)
@@ -51,15 +51,18 @@ class Stage:
 
 @dataclass(frozen=True)
 class StagePlan:
-    """Whether a stage would run, and every reason for it. `restore`: only outputs are missing, and the cache has them."""
+    """Whether a stage would run, and every reason for it. `restore`: only outputs are missing, and the cache has them.
+    `unknown`: inputs that cannot be reached, so that nobody knows whether they changed."""
 
     stage: str
     run: bool
     reasons: list[str] = field(default_factory=list)
     restore: bool = False
+    unknown: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"stage": self.stage, "run": self.run, "reasons": self.reasons}
+        told = {"stage": self.stage, "run": self.run, "reasons": self.reasons}
+        return told | ({"unknown": self.unknown} if self.unknown else {})
 
 
 class Dag:
@@ -81,6 +84,11 @@ class Dag:
             raise _explained(error, self.root) from error
 
     @cached_property
+    def _params(self) -> dict[str, dict[str, Any]]:
+        """Values of all params that stages depend on, by file."""
+        return read_params(dep for block in self._blocks.values() for dep in block.deps)
+
+    @cached_property
     def stages(self) -> dict[str, Stage]:
         """Every stage but `code`, upstream first; stages of equal rank keep the order of dvc.yaml."""
         producers = {out.fs_path: name for name, block in self._blocks.items() for out in block.outs}
@@ -92,7 +100,7 @@ class Dag:
                     name=name,
                     cmd=str(block.cmd),
                     upstream=tuple(sorted(upstream - {CODE_STAGE, name})),
-                    params=tuple(str(key) for dep in block.deps if _is_params(dep) for key in dep.params),
+                    params=tuple(str(key) for dep in block.deps if is_params(dep) for key in dep.params),
                     outs=tuple(Path(out.def_path) for out in block.outs),
                     metrics=tuple(Path(out.def_path) for out in block.outs if out.metric),
                 )
@@ -165,7 +173,8 @@ class Dag:
             raise _explained(error, self.root) from error
 
     def _plan(self, selected: list[str], force: bool) -> list[StagePlan]:
-        now = fingerprint.current(self.root)
+        unknown: dict[str, list[str]] = {}
+        now = fingerprint.current(self.root, unknown=unknown)
         plans: dict[str, StagePlan] = {}
         for name in selected:
             reasons = ["forced"] if force else []
@@ -176,7 +185,7 @@ class Dag:
                 f"output {path} is missing" + (" (the cache has it: restored without running)" if restore else "")
                 for path, _ in missing
             ]
-            plans[name] = StagePlan(name, bool(reasons), reasons, restore)
+            plans[name] = StagePlan(name, bool(reasons), reasons, restore, unknown.get(name, []))
         return list(plans.values())
 
     def _changes(self, name: str, now: fingerprint.Fingerprint | None, plans: dict[str, StagePlan]) -> list[str]:
@@ -185,7 +194,7 @@ class Dag:
         rerunning = [up for up in self.stages[name].upstream if up in plans and plans[up].run and not plans[up].restore]
         reasons = [f"upstream {up} will run" for up in rerunning]
         if not block.md5 and not any(dep.hash_info for dep in block.deps):
-            return ["never run", *reasons]
+            return [NEVER_RUN, *reasons]
         if block.cmd_changed:
             reasons.append("its command changed")
         replaced = {
@@ -201,8 +210,8 @@ class Dag:
     def _dependency_changes(
         self, dep: Dependency, now: fingerprint.Fingerprint | None, replaced: set[Path]
     ) -> list[str]:
-        if _is_params(dep):
-            return _param_changes(dep)
+        if is_params(dep):
+            return param_changes(dep, self._params[dep.fs_path])
         path = Path(dep.def_path)
         if path.parent == fingerprint.CODE_FOLDER and now is not None:
             return self._code_changes(dep, now)
@@ -211,7 +220,7 @@ class Dag:
         return [f"{path} {_STATES.get(state, state)}" for state in dep.workspace_status().values()]
 
     def _code_changes(self, dep: Dependency, now: fingerprint.Fingerprint) -> list[str]:
-        text = dump_json(now)
+        text = fingerprint.dump(now)
         recorded = dep.hash_info.value if dep.hash_info else None
         if recorded == hashlib.md5(text.encode(), usedforsecurity=False).hexdigest():
             return []
@@ -220,7 +229,7 @@ class Dag:
         before = self.cached_json(recorded)
         if before is None:
             return ["its code changed (which part, the DVC cache no longer tells)"]
-        return describe_changes(fingerprint.differences(before, now))
+        return fingerprint.describe_changes(fingerprint.differences(before, now))
 
     def cached_json(self, md5: str) -> Any:
         """A JSON file by its md5, None if the cache does not hold it."""
@@ -282,8 +291,9 @@ def _explained(error: Exception, root: Path) -> GenworksError:
     cause = error.__cause__ or error
     said = " ".join(dict.fromkeys(" ".join(str(e).split()) for e in (error, cause)))
     said = said.replace('in "<unicode string>", ', "")
-    file = "params.yaml" if "params.yaml" in said else "dvc.yaml"
-    return UsageError(f"DVC cannot read the project: {said}", where=str(root / file), do="correct that file")
+    file = next((name for name in ("params.yaml", "dvc.lock") if name in said), "dvc.yaml")
+    advice = "genworks run mends it, and says how" if file == "dvc.lock" else "correct that file"
+    return UsageError(f"DVC cannot read the project: {said}", where=str(root / file), do=advice)
 
 
 def _producers(path: str, producers: dict[str, str]) -> list[str]:
@@ -312,62 +322,8 @@ def _sorted(stages: dict[str, Stage]) -> dict[str, Stage]:
     return done
 
 
-def _is_params(dep: Dependency) -> bool:
-    return dep.hash_name == "params"
-
-
-def _param_changes(dep: Any) -> list[str]:
-    """`param KEY: old → new` for every leaf that differs from the recorded value."""
-    recorded: dict[str, Any] = dep.hash_info.value or {}
-    actual = dep.read_params()
-    reasons = []
-    for key in sorted(set(dep.params) | set(recorded)):
-        if key not in dep.params:
-            reasons.append(f"param {key} is no longer read")
-        elif key not in actual:
-            reasons.append(f"param {key} is missing")
-        elif key not in recorded:
-            reasons.append(f"param {key} was never recorded")
-        else:
-            reasons += [f"param {text}" for text in _leaf_changes(key, recorded[key], actual[key])]
-    return reasons
-
-
-def _leaf_changes(key: str, old: Any, new: Any) -> list[str]:
-    if isinstance(old, dict) and isinstance(new, dict):
-        found = []
-        for name in sorted(set(old) | set(new), key=str):
-            if name not in new:
-                found.append(f"{key}.{name}: {_shown(old[name])} → removed")
-            elif name not in old:
-                found.append(f"{key}.{name}: added, {_shown(new[name])}")
-            else:
-                found += _leaf_changes(f"{key}.{name}", old[name], new[name])
-        return found
-    same = old == new or (isinstance(new, tuple) and list(new) == old)
-    return [] if same else [f"{key}: {_shown(old)} → {_shown(new)}"]
-
-
-def _shown(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=str)
-
-
 def _in_cache(out: Output) -> bool:
     return not out.changed_cache()
-
-
-def describe_changes(changes: dict[str, dict[str, list[str | None]]]) -> list[str]:
-    """Fingerprint differences in words, one change each."""
-    words = {"modules": "module", "libraries": "library", "external": "input of"}
-    found = []
-    for section, names in changes.items():
-        for name, (old, new) in names.items():
-            if section == "libraries" and old and new:
-                found.append(f"library {name}: {old} → {new}")
-            else:
-                verb = "is new" if old is None else "is gone" if new is None else "changed"
-                found.append(f"{words[section]} {name} {verb}")
-    return found
 
 
 def load(root: Path) -> Dag:

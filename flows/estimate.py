@@ -2,26 +2,27 @@
 
 A stage that trains is one whose params hold a section `training`. It is run as `python -m components.… --probe`, with its
 real params, inputs and workers, in a scratch folder, and tracked in a scratch store; nothing of it stays. Of the other
-stages, the tracking store may know how long they last took.
+stages, the last run here or the tracking store may know how long they took.
 """
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from components.engines.base.block import block_of
 from components.engines.base.errors import StageError, UsageError
 from components.engines.base.fingerprint import module_of
 from components.engines.base.params import read_yaml
 from components.engines.base.paths import read_json
-from components.engines.base.stage import block_of
 from components.engines.tracking.durations import last_durations
 from flows.child import Children, python_environment
 from flows.dag import Dag, Stage
+from flows.execute import last_seconds
+from flows.sweeping import scratch
 
 RATES = ("samples_per_second", "tokens_per_second", "mfu")
 
@@ -76,6 +77,7 @@ def estimate(graph: Dag, system: str, children: Children, say: Callable[[str], N
             do=f"run {', '.join(first)} first: genworks run {system} --until {first[-1]}",
         )
     before = last_durations(root, system)
+    before |= {stage.short: took for stage in stages if (took := last_seconds(root, stage.name)) is not None}
     found = []
     for stage in stages:
         if stage in training and not needs[stage.name]:
@@ -130,16 +132,14 @@ def _probe(root: Path, stage: Stage, children: Children) -> Forecast:
     """Run the stage for a few steps in a scratch folder that is gone afterwards."""
     module = module_of(stage.cmd)
     assert module is not None
-    (root / ".work").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="estimate-", dir=root / ".work") as name:
-        scratch = Path(name)
-        figures = scratch / "probe.json"
+    with scratch(root, "estimate-") as folder:
+        figures = folder / "probe.json"
         env = {key: value for key, value in python_environment().items() if not key.startswith("MLFLOW_")}
         env |= {
-            "MLFLOW_TRACKING_URI": f"sqlite:///{scratch / 'mlflow.db'}",
-            "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(scratch),
+            "MLFLOW_TRACKING_URI": f"sqlite:///{folder / 'mlflow.db'}",
+            "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(folder),
         }
-        words = [module, "--outputs", str(scratch / "outputs"), "--probe", str(figures)]
+        words = [module, "--outputs", str(folder / "outputs"), "--probe", str(figures)]
         begin = time.monotonic()
         _run(stage, words, root, env, children)
         seconds = time.monotonic() - begin

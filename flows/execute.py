@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Literal
 
 from components.engines.base.errors import StageError
-from components.engines.base.paths import read_json, remove
+from components.engines.base.paths import read_json, remove, write_json
 from flows.child import OF_STAGES, Children, python_environment
-from flows.leftovers import keep_lock_file
+from flows.dvc_lock import keep_lock_file
+from flows.leftovers import release_gone_lockers
 
 State = Literal["done", "cached"]
 BUSY_POLL_SECONDS = 2.0
@@ -78,17 +79,37 @@ def run_stage(
         code, lines, skipped = _stream(root, command, children, say, env or {})
         if code == 0:
             keep_lock_file(root)
-            return Outcome(stage, "cached" if skipped else "done", time.monotonic() - started)
+            outcome = Outcome(stage, "cached" if skipped else "done", time.monotonic() - started)
+            if outcome.state == "done":
+                write_json(_took(root, stage), {"seconds": outcome.seconds})
+            return outcome
         if children.stopped:
             told = read_json(outcome_file)["message"] if outcome_file.exists() else f"{stage} was stopped"
             raise StageFailed(stage, told, curable=False)
         busy = next((n for n, line in enumerate(lines) if _BUSY.search(line)), None)
         if busy is None:
             raise _failure(stage, code, lines, outcome_file)
+        freed = release_gone_lockers(root)
+        for line in freed:
+            say(line)
+        if freed:
+            continue
         if not said_busy:
             say(f"waiting: {' '.join(line.strip() for line in lines[busy : busy + 2])}")
             said_busy = True
         time.sleep(BUSY_POLL_SECONDS)
+
+
+def last_seconds(root: Path, stage: str) -> float | None:
+    """How long the stage took when it last really ran here; None if it never did."""
+    try:
+        return float(read_json(_took(root, stage))["seconds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _took(root: Path, stage: str) -> Path:
+    return root / ".work" / stage / "took.json"
 
 
 def _stream(

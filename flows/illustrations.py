@@ -15,7 +15,7 @@ from components.engines.base.errors import StageError
 from components.engines.base.paths import read_json
 
 ENDINGS = ("pictures.json", "charts.json")
-_MIME = {".png": "image/png", ".jpg": "image/jpeg", ".gif": "image/gif"}
+_MIME = {".png": "image/png", ".jpg": "image/jpeg", ".gif": "image/gif", ".webp": "image/webp"}
 
 
 def pictures(folder: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 """`python -m flows.param_models`: every key that the stages' params models know, with its default, as JSON.
 
-`python -m flows.param_models SYSTEM…`: are the sections of these systems valid? Says what is wrong, exit code 2.
+`python -m flows.param_models --params FILE SYSTEM…`: are the sections of these systems valid? Says what is wrong, exit code 2.
 
 params.yaml lists only what somebody cared to write down. Run as a command of its own, because it loads the rooms' modules,
 which nothing else in flows does.
@@ -12,6 +12,7 @@ import importlib
 import json
 import subprocess
 import sys
+import tempfile
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,14 +39,20 @@ def known_keys(root: Path) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-def check_params(root: Path, systems: list[str]) -> None:
-    """Raise UsageError if a section of these systems is not what its stage's model wants: before anything runs."""
+def check_params(root: Path, systems: list[str], text: str | None = None) -> None:
+    """Raise UsageError if a section of these systems is not what its stage's model wants: before anything runs.
+
+    `text`: what params.yaml would be, where that is not yet what it is.
+    """
     from flows.child import python_environment
 
-    done = subprocess.run(
-        [sys.executable, "-m", "flows.param_models", *systems],
-        cwd=root, env=python_environment(), capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "params.yaml"
+        file.write_bytes((root / "params.yaml").read_bytes() if text is None else text.encode("utf-8"))
+        done = subprocess.run(
+            [sys.executable, "-m", "flows.param_models", "--params", str(file), *systems],
+            cwd=root, env=python_environment(), capture_output=True, text=True, check=False,
+        )  # fmt: skip
     if done.returncode == UsageError.exit_code and done.stdout:
         raise UsageError(**json.loads(done.stdout.splitlines()[-1]))
     if done.returncode:
@@ -56,7 +63,7 @@ def check_params(root: Path, systems: list[str]) -> None:
 def main() -> int:
     sys.path.insert(0, str(Path.cwd()))
     if sys.argv[1:]:
-        return _check(sys.argv[1:], Path.cwd())
+        return _check(sys.argv[3:], Path.cwd(), Path(sys.argv[2]))
     found: dict[str, Any] = {}
     for key, kind in _sections(Path.cwd()):
         _collect(key, kind, found)
@@ -64,14 +71,14 @@ def main() -> int:
     return 0
 
 
-def _check(systems: list[str], root: Path) -> int:
+def _check(systems: list[str], root: Path, params: Path) -> int:
     from flows.gate import Promotion
 
-    path = root / "params.yaml"
-    document = read_yaml(path)
-    wanted = [(key, kind) for key, kind in _sections(root) if key.split(".")[0] in systems]
-    wanted += [(f"{system}.promote", Promotion) for system in systems if "promote" in (document.get(system) or {})]
+    path = root / "params.yaml"  # which it is, or is to be
     try:
+        document = read_yaml(params)
+        wanted = [(key, kind) for key, kind in _sections(root) if key.split(".")[0] in systems]
+        wanted += [(f"{system}.promote", Promotion) for system in systems if "promote" in (document.get(system) or {})]
         for key, kind in wanted:
             parse_section(kind, section_of(document, key, path), key, path)
     except UsageError as error:

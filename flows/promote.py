@@ -15,6 +15,7 @@ from components.engines.base.params import load_section
 from components.engines.base.paths import digest_file, digest_value, read_json, write_json
 from components.engines.tracking import ledger
 from components.engines.tracking.registry import NoSuchVersion, Receipt, Version, version
+from components.engines.tracking.standing import champion_now
 from components.engines.tracking.store import shown, store_of
 from flows.gate import Gate, Promotion, Verdict, check, named, praise
 
@@ -41,10 +42,11 @@ def promote(system: str, gate: Gate | None = None, root: Path = Path(), *, recon
             back = None if reconsider or gate == "off" else ledger.rolled_back(lines, candidate.digest)
             if back is not None:
                 why = back.reason or "no reason given"
-                verdict.reasons.append(f"{back.who} rolled this model back on {back.closed} ({why})")
-            _decide(verdict, params, root, candidate, champion)
+                verdict.reasons.append(f"{back.who} rolled this model back on {back.when} ({why})")
+            _decide(verdict, params, root, candidate, champion, lines)
+        standing = champion_now(root, system)
     write_json(root / "reports" / system / "verdict.json", verdict.as_dict())
-    write_json(_judged_path(system, root), {"receipt": key, "verdict": verdict.as_dict()})
+    write_json(_judged_path(system, root), {"receipt": key, "champion": standing, "verdict": verdict.as_dict()})
     return verdict
 
 
@@ -75,21 +77,25 @@ def rollback(system: str, root: Path = Path(), *, to: int | None = None, reason:
 
 def champion(system: str, root: Path) -> str | None:
     """The champion's version, None if there is none; asks no database that does not exist yet."""
-    store = store_of(root)
-    if store.registry.startswith("sqlite:///") and not Path(store.registry.removeprefix("sqlite:///")).exists():
-        return None
-    found = _champion_version(system, root)
-    return str(found.version) if found else None
+    found = champion_now(root, system)
+    return str(found["version"]) if found else None
 
 
 def judged(system: str, root: Path) -> dict[str, Any] | None:
-    """The verdict on the present receipt under the present gate params, if there was one. Reads two small files only."""
+    """The verdict on the present receipt, against the present champion, under the present gate params, if there was one.
+
+    The registry is asked who the champion is, so that a rollback or a lost registry is noticed; MLflow is not imported for a
+    local one.
+    """
     path = _judged_path(system, root)
     if not path.exists():
         return None
     try:
         noted = read_json(path)
-        return noted["verdict"] if noted["receipt"] == _judged_key(system, root) else None
+        verdict, standing = noted["verdict"], noted["champion"]
+        same = noted["receipt"] == _judged_key(system, root) and standing == champion_now(root, system)
+        stands = verdict["decision"] not in {"promoted", "unchanged"} or standing == verdict["candidate"]
+        return verdict if same and stands else None
     except (ValueError, KeyError, TypeError):  # a damaged note only means judging again
         return None
 
@@ -144,33 +150,45 @@ def _repeat(verdict: Verdict, lines: list[ledger.Line], digest: str) -> None:
     """The candidate is the champion: what the gate measured when it last judged this model still stands, and is shown."""
     verdict.decision = "unchanged"
     verdict.reasons = ["it is the champion's model, byte for byte"]
-    judged = [one for one in lines if one.state == "done" and one.digest == digest and one.evidence.get("checks")]
+    judged = [one for one in lines if one.digest == digest and one.evidence.get("checks")]
     if judged:
         verdict.checks, verdict.ledger_line = judged[-1].evidence["checks"], judged[-1].seq
         verdict.reasons.append(f"judged on {judged[-1].when}")
 
 
-def _decide(verdict: Verdict, params: Promotion, root: Path, candidate: Version, champion: Version | None) -> None:
+def _decide(
+    verdict: Verdict,
+    params: Promotion,
+    root: Path,
+    candidate: Version,
+    champion: Version | None,
+    lines: list[ledger.Line],
+) -> None:
     """Run the checks the gate asks for, unless it is decided already, and put the outcome on record."""
     if verdict.gate != "off" and not verdict.reasons:
         with tempfile.TemporaryDirectory(prefix="genworks-gate-") as temporary:
-            check(verdict, params, root, candidate, champion, Path(temporary))
+            check(verdict, params, root, candidate, champion, lines, Path(temporary))
     evidence = {
         "gate": verdict.gate,
         "checks": verdict.checks,
         "params": params.model_dump(),
         "reasons": verdict.reasons,
+        "remarks": verdict.remarks,
+        "alpha": verdict.checks.get("alpha"),
     }
+    seen = lines[-1].seq if lines else 0  # a decision that came meanwhile may have spent of alpha
     reason = "; ".join(verdict.reasons)
     if verdict.gate == "dry-run":
         verdict.decision = "would refuse" if verdict.reasons else "would promote"
-        line = ledger.note(root, candidate, "dry-run", evidence=evidence, reason=f"{verdict.decision} {reason}".strip())
+        line = ledger.note(
+            root, candidate, "dry-run", evidence=evidence, reason=f"{verdict.decision} {reason}".strip(), seen=seen
+        )
     elif verdict.reasons:
         verdict.decision = "refused"
-        line = ledger.note(root, candidate, "refuse", evidence=evidence, reason=reason)
+        line = ledger.note(root, candidate, "refuse", evidence=evidence, reason=reason, seen=seen)
     else:
         verdict.decision = "promoted"
         reason = "gate off: promoted unseen" if verdict.gate == "off" else praise(verdict, params)
         expected = champion.version if champion else None
-        line = ledger.move(root, candidate, "promote", evidence=evidence, reason=reason, expected=expected)
+        line = ledger.move(root, candidate, "promote", evidence=evidence, reason=reason, expected=expected, seen=seen)
     verdict.ledger_line = line.seq

@@ -2,26 +2,35 @@
 
     python -m flows.report SYSTEM
 
-Nothing here knows a room. It shows what is there: `metrics.json` and other metrics files, `*_curve.csv`, `samples.jsonl` and
-other `*_samples.jsonl`, `pictures.json` and `charts.json` (see flows/illustrations.py), the funnels in the manifests under
-`data/<system>/`, `checked.json`, `verdict.json`, and the lineage in dvc.lock.
+Nothing here knows a room. It shows what is there: `metrics.json` in the order and words of the room's `measures/figures.yaml`
+(flows/headlines.py), other metrics files, `*_curve.csv`, `samples.jsonl` and other `*_samples.jsonl`, `pictures.json` and
+`charts.json` (flows/illustrations.py), the funnels in the manifests under `data/<system>/`, `checked.json`, `verdict.json`,
+and the lineage in dvc.lock. What is not there has no heading.
 """
 
 from __future__ import annotations
 
-import csv
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from components.engines.base.errors import GenworksError, UsageError
 from components.engines.base.params import read_yaml
 from components.engines.base.paths import atomic_write, project_root, read_json, read_jsonl
-from flows import illustrations
+from flows import illustrations, verdict_tables
+from flows.bars import bars
+from flows.cautions import cautions
+from flows.facts import facts
+from flows.figures import flat, in_order, shown
+from flows.headlines import declared, headline
 
 TEMPLATES = Path(__file__).parent / "templates"
-KINDS = {"bad": "Worst", "good": "Best", "random": "Arbitrary"}
-LOSS_COLUMNS = ("_loss", "loss")
+KINDS = {
+    "random": "Arbitrary ones, picked at even distances",
+    "bad": "The worst",
+    "good": "The best",
+}
 
 
 def build_report(system: str, root: Path) -> Path:
@@ -29,15 +38,23 @@ def build_report(system: str, root: Path) -> Path:
     folder = root / "reports" / system
     if not (folder / "metrics.json").is_file():
         raise UsageError(f"{system} has nothing to report yet", where=str(folder), do=f"genworks run {system}")
+    metrics = read_json(folder / "metrics.json")
+    figures = flat({name: value for name, value in metrics.items() if name != "slices"})
+    samples, curves, funnels = _samples(folder), _curves(folder, _stages(root, system)), _funnels(root, system)
+    parts = {"samples": samples, "training curves": curves, "records kept and rejected": funnels}
     page = _template().render(
         system=system,
-        verdict=_verdict(folder / "verdict.json"),
-        figures=_figures(read_json(folder / "metrics.json")),
-        slices=_slices(read_json(folder / "metrics.json")),
-        funnels=_funnels(root / "data" / system, _stage_order(root, system)),
+        missing=[name for name, part in parts.items() if not part],
+        facts=facts(root, system),
+        cautions=cautions(root, system, figures, _optional(folder / "verdict.json")),
+        verdict=_verdict(folder / "verdict.json", root, system),
+        headline=_headline(root, system, figures),
+        groups=_groups(root, system, figures),
+        slices=_slices(metrics),
+        funnels=funnels,
         others=_other_metrics(folder),
-        curves=_curves(folder),
-        samples=_samples(folder),
+        curves=curves,
+        samples=samples,
         pictures=illustrations.pictures(folder),
         charts=illustrations.charts(folder),
         checks=_optional(folder / "checked.json"),
@@ -55,62 +72,94 @@ def _template() -> Any:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["figure"] = _shown
+    environment.filters["figure"] = shown
     return environment.get_template("report.html")
-
-
-def _shown(value: Any) -> str:
-    """A figure as a person reads it."""
-    if isinstance(value, bool) or value is None:
-        return str(value)
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 10 else f"{value:,.1f}"
-    if isinstance(value, list):
-        return ", ".join(_shown(one) for one in value)
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _optional(path: Path) -> Any:
     return read_json(path) if path.is_file() else None
 
 
-def _figures(metrics: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in metrics.items() if not isinstance(value, dict)}
+def _headline(root: Path, system: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """The declared figures and all that have a bar, each with its bars and what stands beside it."""
+    asked = bars(root, system)
+    rows: list[dict[str, Any]] = [
+        {
+            "name": one.name,
+            "means": one.means,
+            "value": one.value,
+            "lower": one.better == "lower",
+            "trivial": one.trivial,
+            "beside": one.beside,
+            "lost": bool(one.lost),
+        }
+        for one in headline(root, system, figures)
+    ]
+    rest = [name for name in asked if name in figures and name not in {row["name"] for row in rows}]
+    rows += [
+        {"name": name, "means": "", "value": figures[name], "lower": False, "trivial": [], "beside": [], "lost": False}
+        for name in rest
+    ]
+    return [{**row, "bars": [(bar, bar.met(row["value"])) for bar in asked.get(row["name"], [])]} for row in rows]
+
+
+def _groups(root: Path, system: str, figures: dict[str, Any]) -> list[dict[str, Any]]:
+    """All figures under the titles that the room gives them, headline figures among them."""
+    found = declared(root, system)
+    names = sorted(figures, key=in_order)
+    first = {name for figure, one in found.headline.items() for name in (figure, *one.trivial, *one.beside)}
+    told = [name for name in names if name in first]
+    grouped = [("Headline figures and what stands beside them", "", told)] if told else []
+    grouped += [
+        (group.title, group.means, members)
+        for group, members in found.groups_of([name for name in names if name not in first])
+    ]
+    return [
+        {"title": title, "means": means, "figures": {name: figures[name] for name in members}}
+        for title, means, members in grouped
+    ]
 
 
 def _slices(metrics: dict[str, Any]) -> list[dict[str, Any]]:
     """A bar chart for every figure by slice: `slices: {name: {value: {count, figure}}}`."""
-    from flows.charts import bars
+    from flows.charts import bars as drawn
 
     charts = []
     for name, groups in (metrics.get("slices") or {}).items():
+        values = sorted(groups, key=in_order)
         for figure in [key for key in next(iter(groups.values()), {}) if key != "count"]:
-            values = {f"{value} ({group['count']})": group[figure] for value, group in groups.items()}
-            charts.append({"title": f"{figure} by {name}", "svg": bars(values, xlabel=figure)})
+            found = {f"{value} ({groups[value]['count']})": groups[value][figure] for value in values}
+            charts.append({"title": f"{figure} by {name}", "svg": drawn(found, xlabel=figure)})
     return charts
+
+
+def _stages(root: Path, system: str) -> dict[str, Any]:
+    """The blocks of dvc.yaml by stage, without the system's name."""
+    stages = read_yaml(root / "dvc.yaml").get("stages") or {}
+    own = f"{system}-"
+    return {name.removeprefix(own): block for name, block in stages.items() if name.startswith(own)}
 
 
 def _stage_order(root: Path, system: str) -> list[str]:
     """Output folders of a system in the order of dvc.yaml."""
-    stages = read_yaml(root / "dvc.yaml").get("stages") or {}
-    outs = [out for name, block in stages.items() if name.startswith(f"{system}-") for out in block.get("outs") or []]
+    outs = [out for block in _stages(root, system).values() for out in block.get("outs") or []]
     return [Path(out if isinstance(out, str) else next(iter(out))).name for out in outs]
 
 
-def _funnels(data: Path, order: list[str]) -> list[dict[str, Any]]:
+def _funnels(root: Path, system: str) -> list[dict[str, Any]]:
     """Where records went, stage by stage."""
-    from flows.charts import bars
+    from flows.charts import bars as drawn
 
     found = []
-    for folder in order:
-        manifest = _optional(data / folder / "manifest.json")
+    for folder in _stage_order(root, system):
+        manifest = _optional(root / "data" / system / folder / "manifest.json")
         if not manifest or not manifest.get("funnel"):
             continue
-        books = manifest["funnel"]
-        shown = {"in": books["seen"], "kept": books["kept"]}
-        shown |= {f"rejected: {reason}": count for reason, count in books["rejected"].items()}
-        shown |= {f"quarantined: {reason}": count for reason, count in books["quarantined"].items()}
-        found.append({"title": folder, "svg": bars(shown, xlabel="records"), "splits": manifest["splits"]})
+        counts = manifest["funnel"]
+        records = {"in": counts["seen"], "kept": counts["kept"]}
+        records |= {f"rejected: {reason}": count for reason, count in counts["rejected"].items()}
+        records |= {f"quarantined: {reason}": count for reason, count in counts["quarantined"].items()}
+        found.append({"title": folder, "svg": drawn(records, xlabel="records"), "splits": manifest["splits"]})
     return found
 
 
@@ -122,29 +171,17 @@ def _other_metrics(folder: Path) -> list[dict[str, Any]]:
         for path in sorted(folder.glob("*.json"))
         if path.name not in known and not path.name.endswith(illustrations.ENDINGS)
     ]
-    return [{"title": path.stem, "figures": _flat(read_json(path))} for path in paths]
+    found = [(path.stem, read_json(path)) for path in paths]
+    return [{"title": title, "figures": flat(figures)} for title, figures in found if isinstance(figures, dict)]
 
 
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, child in value.items():
-        flat |= _flat(child, f"{prefix}{name}.") if isinstance(child, dict) else {f"{prefix}{name}": child}
-    return flat
+def _curves(folder: Path, stages: Iterable[str]) -> list[dict[str, Any]]:
+    """Charts of all curves in the order of the stages that wrote them."""
+    from flows.curves import ENDING, charts
 
-
-def _curves(folder: Path) -> list[dict[str, Any]]:
-    from flows.charts import lines
-
-    charts = []
-    for path in sorted(folder.glob("*_curve.csv")):
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
-        columns = [name for name in (rows[0] if rows else {}) if name.endswith(LOSS_COLUMNS)]
-        series = {name: [(float(row["step"]), float(row[name])) for row in rows if row[name]] for name in columns}
-        if series:
-            svg = lines(series, xlabel="step", logarithmic=all(y > 0 for points in series.values() for _, y in points))
-            charts.append({"title": path.stem.removesuffix("_curve"), "svg": svg})
-    return charts
+    paths = {path.name.removesuffix(ENDING): path for path in sorted(folder.glob(f"*{ENDING}"))}
+    order = [stage for stage in stages if stage in paths]
+    return [chart for stage in dict.fromkeys([*order, *paths]) for chart in charts(paths[stage])]
 
 
 def _samples(folder: Path) -> list[dict[str, Any]]:
@@ -172,15 +209,14 @@ def _tables(path: Path, subject: str) -> list[dict[str, Any]]:
     ]
 
 
-def _verdict(path: Path) -> dict[str, Any] | None:
-    """The gate's last word with what it measured, check by check."""
+def _verdict(path: Path, root: Path, system: str) -> dict[str, Any] | None:
+    """The gate's last word with what it measured as tables."""
     verdict = _optional(path)
     if verdict is None:
         return None
-    checks = {
-        name: _flat(found) if isinstance(found, dict) else {"": found} for name, found in verdict["checks"].items()
-    }
-    return {**verdict, "checks": checks}
+    section = read_yaml(root / "params.yaml").get(system) or {}
+    metric = (section.get("promote") or {}).get("metric", "")
+    return {**verdict, "tables": verdict_tables.tables(verdict["checks"], metric)}
 
 
 def _lineage(root: Path, system: str) -> list[dict[str, Any]]:
@@ -195,7 +231,7 @@ def _lineage(root: Path, system: str) -> list[dict[str, Any]]:
             continue
         code = next((dep["md5"] for dep in block.get("deps") or [] if dep["path"].startswith("data/code/")), "")
         outs = [{"path": out["path"], "md5": out["md5"]} for out in block.get("outs") or []]
-        params = _flat((block.get("params") or {}).get("params.yaml") or {})
+        params = flat((block.get("params") or {}).get("params.yaml") or {})
         chain.append({"stage": name, "code": code, "outs": outs, "params": params})
     return chain
 

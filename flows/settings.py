@@ -9,11 +9,15 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import json
+import shutil
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from components.engines.base.credentials import refuse_credentials
 from components.engines.base.errors import UsageError
 from components.engines.base.params import read_yaml
 from components.engines.base.paths import atomic_write
@@ -27,17 +31,69 @@ def parse_assignment(text: str) -> tuple[str, Any]:
     """`translation.finetune.max_steps=200` as key and YAML value. Raises UsageError if it is none."""
     key, equals, value = text.partition("=")
     key = key.strip()
+    refuse_credentials(text, key if equals else "--set", "--set")  # before any message repeats it
     if not equals or not key:
         raise UsageError(f"--set wants system.stage.key=value, not '{text}'")
+    return key, _parsed(key, value)
+
+
+class _Loader(yaml.SafeLoader):
+    """Without dates: no param is one, and `2024-05-01` is somebody's file name."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _parsed(key: str, value: str) -> Any:
+    """A value in YAML's notation. What would be a comment in a file (` #…`) belongs to a plain text here."""
+    value = value.strip()
+    if not value:
+        return ""
     try:
-        return key, yaml.safe_load(value) if value.strip() else ""
-    except yaml.YAMLError as error:
+        node = yaml.compose(value, Loader=_Loader)
+        plain = node is None or (isinstance(node, yaml.ScalarNode) and node.style is None)
+        commented = node is None or node.end_mark.index < len(value)
+        if node is not None and commented and not plain and value[_end_of(node) :].strip():
+            raise UsageError(
+                f"The value of --set {key} is followed by a comment", do="quote it whole, or leave that out"
+            )
+        found = value if commented and plain else yaml.load(value, Loader=_Loader)  # noqa: S506 - a safe loader
+        json.dumps(found, allow_nan=False)
+    except (yaml.YAMLError, TypeError, ValueError) as error:
         problem = " ".join(str(error).split())
-        raise UsageError(f"The value of --set {key} is not valid YAML: {problem}", do="quote it") from None
+        raise UsageError(
+            f"The value of --set {key} is not valid YAML of plain values: {problem}", do="quote it"
+        ) from None
+    return found
 
 
-def apply(root: Path, changes: list[tuple[str, Any]]) -> list[str]:
-    """Write these values into params.yaml; returns `key: old → new` for those that differ.
+@dataclass(frozen=True)
+class Edit:
+    """params.yaml as it would be: `said` has `key: old → new` for each value that differs."""
+
+    path: Path
+    text: str
+    said: list[str]
+
+    @property
+    def systems(self) -> list[str]:
+        """Whose sections it changes."""
+        return list(dict.fromkeys(line.split(":")[0].split(".")[0] for line in self.said))
+
+    def write(self) -> None:
+        """The file keeps its place behind a link, its mode and its line ends."""
+        if self.said:
+            target = self.path.resolve()
+            with atomic_write(target) as partial:
+                partial.write_bytes(self.text.encode("utf-8"))
+                shutil.copymode(target, partial)
+
+
+def prepare(root: Path, changes: list[tuple[str, Any]]) -> Edit:
+    """These values put into the text of params.yaml; nothing is written yet.
 
     All or nothing: an unknown key or a wrong type refuses the whole edit. The value must have the type of the one it
     replaces (an integer may stand where a float does; null may replace, and be replaced by, anything). Only the text of
@@ -45,22 +101,26 @@ def apply(root: Path, changes: list[tuple[str, Any]]) -> list[str]:
     """
     path = root / "params.yaml"
     document = read_yaml(path)
-    text = path.read_text(encoding="utf-8")
+    text = path.read_bytes().decode("utf-8")
+    known = cache(partial(known_keys, root))  # a process of its own
     said = []
     for key, value in changes:
-        listed, old = _listed(document, key)
-        if not listed:
-            old = _default(root, document, key, path)
+        listed = is_listed(document, key)
+        old = value_of(document, key) if listed else _default(known(), document, key, path)
         new = _fitting(key, old, value, path)
         if type(old) is not type(new) or old != new:
             said.append(f"{key}: {_shown(old)} → {_shown(new)}")
             write = _replaced if listed else _inserted
             text = write(text, key.split("."), new)
             document = yaml.safe_load(text)
-    if said:
-        with atomic_write(path) as partial:
-            partial.write_text(text, encoding="utf-8")
-    return said
+    return Edit(path, text, said)
+
+
+def apply(root: Path, changes: list[tuple[str, Any]]) -> list[str]:
+    """`prepare` and write; returns what changed."""
+    edit = prepare(root, changes)
+    edit.write()
+    return edit.said
 
 
 def _replaced(text: str, parts: list[str], value: Any) -> str:
@@ -88,7 +148,9 @@ def _inserted(text: str, parts: list[str], value: Any) -> str:
     line_end = text.find("\n", end)
     line_end = len(text) if line_end < 0 else line_end
     indent = " " * node.start_mark.column
-    return f"{text[:line_end]}\n{indent}{rest[0]}: {_dumped(value)}{text[line_end:]}"
+    ending = "\r\n" if "\r\n" in text else "\n"
+    line_end -= ending == "\r\n" and text[:line_end].endswith("\r")
+    return f"{text[:line_end]}{ending}{indent}{rest[0]}: {_dumped(value)}{text[line_end:]}"
 
 
 def _deepest(text: str, parts: list[str]) -> tuple[yaml.Node, list[str]]:
@@ -147,19 +209,22 @@ def _matches(key: str, pattern: str) -> bool:
     return len(parts) == len(wanted) and all(map(fnmatch.fnmatchcase, parts, wanted))
 
 
-def _listed(document: Any, key: str) -> tuple[bool, Any]:
-    """Whether the file has this key, and its value."""
-    node = document
+def is_listed(document: Any, key: str) -> bool:
+    """Whether the file has this key; the others have their models' defaults."""
+    above, _, name = key.rpartition(".")
+    node = value_of(document, above) if above else document
+    return isinstance(node, dict) and name in node
+
+
+def value_of(document: Any, key: str) -> Any:
+    """None where there is no such key."""
     for part in key.split("."):
-        if not isinstance(node, dict) or part not in node:
-            return False, None
-        node = node[part]
-    return True, node
+        document = document.get(part) if isinstance(document, dict) else None
+    return document
 
 
-def _default(root: Path, document: Any, key: str, path: Path) -> Any:
+def _default(known: dict[str, Any], document: Any, key: str, path: Path) -> Any:
     """The default of a key that the file does not list. Raises UsageError, with the closest known key, if no stage has it."""
-    known = known_keys(root)
     if key in known:
         return known[key]
     close = difflib.get_close_matches(key, [*_leaves(document), *known], n=1, cutoff=0.6)

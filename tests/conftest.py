@@ -9,4 +9,12 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault(
+    "RAY_AUTH_MODE", "disabled"
+)  # kept by a process from its first cluster on: one mode for all tests
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from hypothesis import settings
+
+settings.register_profile("genworks", deadline=None)  # how long an example takes depends on what else the machine does
+settings.load_profile("genworks")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.engines.base.block import block_of
 from components.engines.base.params import Params, parse_section, section_of
-from components.engines.base.stage import block_of
 
 ROOT = Path(__file__).parents[1]
 DAG = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -66,6 +66,16 @@ def test_a_system_has_a_room_a_gate_a_schedule_and_measured_claims(system):
     assert len(mine) == 1
     assert mine[0]["schedules"]
     assert "bars" in yaml.safe_load((ROOT / f"components/{system}/comparisons.yaml").read_text())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_section_inside_a_section_has_the_defaults_of_its_class(stage):
+    """Or a key that `--set` adds to it would take others back to values that nobody chose."""
+    kinds = [kind for kind in typing.get_type_hints(function_of(stage)).values() if isinstance(kind, type)]
+    for kind in kinds:
+        for name, field in getattr(kind, "model_fields", {}).items():
+            default = field.get_default(call_default_factory=True)
+            assert not (isinstance(default, Params) and default.model_fields_set), f"{kind.__name__}.{name}"
 
 
 def test_params_hold_no_section_that_nothing_reads():

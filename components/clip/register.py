@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from components.clip.architecture import Architecture
 from components.engines.base import stage
 from components.engines.base.params import Params
-from components.engines.base.paths import write_json
 from components.engines.base.stage import StageContext
-from components.engines.sources.images import Limits
+from components.engines.images.decode import Limits
 
 
 class Register(Params):
@@ -31,15 +29,18 @@ def register(
     receipt: Path,
 ) -> None:
     """Register model and inference pipeline as one version; `receipt` (JSON) names it. The same model again: same version."""
-    from components.clip.serve import SETTINGS, Scorer
-    from components.engines.tracking.registry import register as register_version
+    from components.clip.serve import Scorer
+    from components.engines.tracking.register_stage import register_stage
 
-    served = context.work / "served"
-    shutil.copytree(model, served, dirs_exist_ok=True)
-    write_json(served / SETTINGS, {"limits": params.limits.model_dump(), "max_tokens": architecture.max_tokens})
-    evidence = {"metrics": metrics, "scores_json": scores_json, "scores_jsonl": scores_jsonl, "samples": samples}
-    libraries = ("torch", "transformers", "tokenizers", "pillow", "pydantic")
-    register_version(context, served, Scorer, evidence, libraries=libraries).write(receipt)
+    evidence = [metrics, scores_json, scores_jsonl, samples]
+    register_stage(
+        context,
+        Scorer,
+        {"": model},
+        {"limits": params.limits.model_dump(), "max_tokens": architecture.max_tokens},
+        evidence,
+        receipt,
+    )
 
 
 if __name__ == "__main__":

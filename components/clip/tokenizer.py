@@ -6,10 +6,11 @@ from pathlib import Path
 
 from components.clip.architecture import Architecture
 from components.engines.base import stage
-from components.engines.captioned.tokenizer import CaptionTokenizer, write_tokenizer
+from components.engines.captioned.tokenizer import write_tokenizer
+from components.engines.language.bpe import Vocabulary
 
 
-class Tokenizer(CaptionTokenizer):
+class Tokenizer(Vocabulary):
     """How large the vocabulary of captions is."""
 
 

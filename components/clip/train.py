@@ -10,20 +10,15 @@ from pydantic import model_validator
 
 from components.clip.architecture import Architecture
 from components.engines.base import stage
-from components.engines.base.errors import UsageError
-from components.engines.base.params import Params
 from components.engines.base.stage import StageContext
-from components.engines.training.params import Training
+from components.engines.training.stage import Trained, require_something, train_stage
 
 
-class Train(Params):
+class Train(Trained):
     """Contrastive training: `training.batch_size` is also how many captions compete for an image, over all workers.
 
     Not `enabled`, the checkpoint of `architecture.init_from` is used as it is.
     """
-
-    enabled: bool = True
-    training: Training
 
     @model_validator(mode="after")
     def _batch_stays_whole(self) -> Self:
@@ -48,37 +43,24 @@ def train(
     cleaned: Path,
     tokenizer: Path,
     model: Path,
+    recipe: Path,
     train_curve: Path,
 ) -> None:
-    """Write the model's folder (weights, tokenizer, image processor) and its loss curve (CSV)."""
-    from components.engines.tracking.runs import stage_run
-    from components.engines.training.curve import write_curve
-    from components.engines.training.launch import launch
-    from components.engines.training.weights import load_module
+    """Write the model's folder (weights, tokenizer, image processor), how it was made (see captioned/folds.py), and its loss
+    curve (CSV)."""
+    from components.engines.captioned.folds import write_recipe
 
-    if not params.enabled:
-        if architecture.init_from is None:
-            raise UsageError(
-                "Nothing to use: clip.train.enabled is false and clip.architecture.init_from is null",
-                where="params.yaml",
-                do="name a checkpoint there, or train",
-            )
-        start(architecture, tokenizer, params.training.seed).save(model)
-        write_curve(train_curve, [])
-        return
-    make_task = partial(contrastive, params, architecture, cleaned, tokenizer)
-    with stage_run(context, params.training.model_dump()) as run:
-        fit = launch(make_task, params.training, work=context.work, observer_factory=run.observer)
-        run.log_metrics(fit.scores)
+    write_recipe(recipe, architecture.init_from, architecture.max_tokens, params.training if params.enabled else None)
+    require_something(context, params, architecture.init_from)
+    learnt = train_stage(context, params, partial(contrastive, params, architecture, cleaned, tokenizer), train_curve)
     embedder = start(architecture, tokenizer, params.training.seed)
-    load_module(embedder.network, fit.weights / "model.safetensors")
+    learnt.load(embedder.network)
     embedder.save(model)
-    write_curve(train_curve, fit.curve)
 
 
 def contrastive(params: Train, architecture: Architecture, cleaned: Path, tokenizer: Path) -> Any:
     """Build the task (also inside a Ray worker, so from plain arguments)."""
-    from components.clip.contrastive import Contrastive
+    from components.engines.captioned.contrastive import Contrastive
     from components.engines.captioned.dataset import CaptionedImages
 
     embedder = start(architecture, tokenizer, params.training.seed)
@@ -87,7 +69,7 @@ def contrastive(params: Train, architecture: Architecture, cleaned: Path, tokeni
 
 def start(architecture: Architecture, tokenizer: Path, seed: int) -> Any:
     """Both encoders, random from `seed` or as `init_from` has them."""
-    from components.clip import model as networks
+    from components.clip.networks import towers as networks
     from components.engines.base.seeds import seed_everything
     from components.engines.nn.checkpoints import load_tokenizer
     from components.engines.scoring.embedder import Embedder, load_clip, load_clip_processor

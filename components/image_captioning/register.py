@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from components.engines.base import stage
 from components.engines.base.params import Params
-from components.engines.base.paths import write_json
 from components.engines.base.stage import StageContext
 from components.engines.generation.decoding import Decoding
-from components.engines.sources.images import Limits
+from components.engines.images.decode import Limits
 
 
 class Register(Params):
-    """What is served beside the weights. `inclusive`: captions are rewritten by the rules of fairness.py."""
+    """What is served beside the weights. `inclusive`: captions are rewritten by the rules of engines/text/inclusive.py."""
 
     decoding: Decoding
     limits: Limits = Limits()
@@ -32,15 +30,11 @@ def register(
     receipt: Path,
 ) -> None:
     """Register model and inference pipeline as one version; `receipt` (JSON) names it. The same model again: same version."""
-    from components.engines.tracking.registry import register as register_version
-    from components.image_captioning.serve import SETTINGS, Captioner
+    from components.engines.tracking.register_stage import register_stage
+    from components.image_captioning.serve import Captioner
 
-    served = context.work / "served"
-    shutil.copytree(model, served, dirs_exist_ok=True)
-    write_json(served / SETTINGS, params.model_dump(mode="json"))
-    evidence = {"metrics": metrics, "scores_json": scores_json, "scores_jsonl": scores_jsonl, "samples": samples}
-    libraries = ("torch", "transformers", "tokenizers", "pillow", "pydantic")
-    register_version(context, served, Captioner, evidence, libraries=libraries).write(receipt)
+    evidence = [metrics, scores_json, scores_jsonl, samples]
+    register_stage(context, Captioner, {"": model}, params.model_dump(mode="json"), evidence, receipt)
 
 
 if __name__ == "__main__":

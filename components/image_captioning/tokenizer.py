@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from components.engines.base import stage
-from components.engines.captioned.tokenizer import CaptionTokenizer, write_tokenizer
+from components.engines.captioned.tokenizer import write_tokenizer
+from components.engines.language.bpe import Vocabulary
 from components.image_captioning.architecture import Architecture
 
 
-class Tokenizer(CaptionTokenizer):
+class Tokenizer(Vocabulary):
     """How large the vocabulary of captions is."""
 
 

@@ -9,6 +9,6 @@ guidance), Rombach et al. 2022 (arXiv 2112.10752), Chen et al. 2023 (arXiv 2310.
 Data: captioned images (tables with paths or bytes, WebDataset tars, Parquet, `hf://`), or the scenes of `engines/worlds`.
 Metrics: attributes right by an independent judge, CLIPScore, FID, KID, IS, SWD, each beside noise, shuffled prompts and real
 images; precision and recall of the filter; student and int8 against the teacher.
-Stages: ingest -> clean -> validate -> filter -> recaption -> autoencoder, text_encoder -> precompute -> train -> optimise;
-super_resolution, judge; evaluate -> register.
+Stages: ingest -> clean -> validate -> filter -> recaption; train_autoencoder, train_text_encoder -> cache_latents -> train
+-> distill, quantize; train_upscaler, train_judge; evaluate -> register.
 """

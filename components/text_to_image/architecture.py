@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from components.engines.base.params import Params, Positive
-
-
-class AutoencoderShape(Params):
-    """AutoencoderKL: one width per resolution, each half the one before; latents have a side of image_px / 2^(widths - 1)."""
-
-    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (16, 32, 32)
-    layers: Positive = 1
-    latent_channels: Positive = 8
-    norm_groups: Positive = 8
+from components.engines.diffusion.denoiser import DenoiserShapes
+from components.engines.latents.autoencoder import AutoencoderShape
 
 
 class TextShape(Params):
@@ -33,45 +26,14 @@ class TextShape(Params):
     t5_heads: Positive = 4
 
 
-class DitShape(Params):
-    """PixArtTransformer2DModel (Chen et al. 2023, arXiv 2310.00426)."""
-
-    width: Positive = 128
-    layers: Positive = 6
-    heads: Positive = 4
-    patch: Positive = 2
-
-
-class UnetShape(Params):
-    """UNet2DConditionModel (Rombach et al. 2022, arXiv 2112.10752): self- and cross-attention at every resolution."""
-
-    widths: Annotated[tuple[Positive, ...], Field(min_length=1)] = (48, 96)
-    layers: Positive = 1
-    head_width: Positive = 48
-    norm_groups: Positive = 8
-
-
-class Noise(Params):
-    """How images turn into noise in `timesteps` steps, and what the network predicts: the noise, or the velocity between
-    the two (Salimans & Ho 2022, arXiv 2202.00512)."""
-
-    schedule: Literal["squaredcos_cap_v2", "linear", "scaled_linear"] = "squaredcos_cap_v2"
-    timesteps: Positive = 1000
-    prediction: Literal["v_prediction", "epsilon"] = "v_prediction"
-
-
-class Architecture(Params):
+class Architecture(DenoiserShapes):
     """Autoencoder, text encoder and denoiser. With `init_from` (a hub id or folder in the layout of Stable Diffusion for `unet`,
     of PixArt for `dit`) all shapes, the noise and the tokenizer are taken from there, and so are the weights."""
 
     init_from: str | None = None
-    network: Literal["dit", "unet"] = "dit"
     image_px: Positive = 32
     autoencoder: AutoencoderShape = AutoencoderShape()
     text: TextShape = TextShape()
-    dit: DitShape = DitShape()
-    unet: UnetShape = UnetShape()
-    noise: Noise = Noise()
 
     @property
     def latent_px(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,11 +10,11 @@ from pydantic import Field
 
 from components.engines.base import stage
 from components.engines.base.params import Params, Positive
-from components.engines.base.paths import read_json, write_json
+from components.engines.base.paths import read_json
 from components.engines.base.stage import StageContext
 from components.text_to_image.evaluate import Evaluate
 
-OPTIMISED = "optimised"  # folder of the student and the int8 copy in a version
+STUDENT, INT8 = "optimised/student", "optimised/int8"  # folders in a version
 
 
 class ConceptParams(Params):
@@ -31,8 +31,8 @@ class ConceptParams(Params):
 class Register(Params):
     """How the version paints unless a call says otherwise, and what it refuses.
 
-    `default` serves prompts, the teacher those with a negative prompt. `extra_words` adds phrases to the categories of harms.py,
-    `concepts` adds to those that the evaluation calibrated.
+    `default` serves prompts, the teacher those with a negative prompt. `extra_words` adds phrases to the categories of
+    engines/safety/lexicon.yaml, `concepts` adds to those that the evaluation calibrated.
     """
 
     default: Literal["student", "teacher", "int8"] = "student"
@@ -49,7 +49,8 @@ def register(
     curated: Path,
     clip_model: Path,
     text_to_image_model: Path,
-    optimised: Path,
+    student: Path,
+    quantized: Path,
     super_resolution: Path,
     metrics: Path,
     scores_json: Path,
@@ -62,19 +63,16 @@ def register(
 
     The version's folder is a pipeline of diffusers with what the inference pipeline adds beside it.
     """
-    from components.engines.tracking.registry import register as register_version
-    from components.text_to_image.serve import CLIP, SETTINGS, UPSCALER, Painter
+    from components.engines.tracking.register_stage import register_stage
+    from components.text_to_image.serve import CLIP, UPSCALER, Painter
 
-    served = context.work / "served"
-    shutil.copytree(text_to_image_model, served, dirs_exist_ok=True)
-    for folder, name in ((optimised, OPTIMISED), (super_resolution, UPSCALER), (clip_model, CLIP)):
-        shutil.copytree(folder, served / name, dirs_exist_ok=True)
-    settings = _settings(params, evaluate, read_json(optimised / "student" / "student.json"), read_json(concepts))
-    _write_captions(served, curated, settings)
-    write_json(served / SETTINGS, settings)
-    evidence = {"metrics": metrics, "scores_json": scores_json, "scores_jsonl": scores_jsonl, "samples": samples}
-    libraries = ("torch", "diffusers", "transformers", "tokenizers", "safetensors", "torchao", "pillow", "pydantic")
-    register_version(context, served, Painter, evidence, libraries=libraries).write(receipt)
+    folders = {
+        "": text_to_image_model, STUDENT: student, INT8: quantized, UPSCALER: super_resolution, CLIP: clip_model,
+    }  # fmt: skip
+    settings = _settings(params, evaluate, read_json(student / "student.json"), read_json(concepts))
+    evidence = [metrics, scores_json, scores_jsonl, samples]
+    complete = partial(_write_captions, curated, settings)
+    register_stage(context, Painter, folders, settings, evidence, receipt, complete=complete)
 
 
 def _settings(
@@ -87,8 +85,8 @@ def _settings(
     return {
         "networks": {
             "teacher": {"folder": None, **full},
-            "student": {"folder": f"{OPTIMISED}/student", **few},
-            "int8": {"folder": f"{OPTIMISED}/int8", **full},
+            "student": {"folder": STUDENT, **few},
+            "int8": {"folder": INT8, **full},
         },
         "default": params.default,
         "negative": "teacher",
@@ -100,15 +98,17 @@ def _settings(
     }
 
 
-def _write_captions(served: Path, curated: Path, settings: dict[str, Any]) -> None:
+def _write_captions(curated: Path, settings: dict[str, Any], served: Path) -> None:
     """The captions that prompts are enhanced by, without any that would be refused."""
     from components.engines.captioned.dataset import CaptionedImages
+    from components.engines.nn.device import own_device
+    from components.engines.safety.concepts import Concept, ConceptCheck, PromptCheck
+    from components.engines.safety.lexicon import PromptLexicon
     from components.engines.scoring.embedder import Embedder
-    from components.text_to_image.enhancement import write_captions
-    from components.text_to_image.safety import Concept, ConceptCheck, PromptCheck, PromptLexicon
     from components.text_to_image.serve import CLIP
+    from components.text_to_image.serving.enhancement import write_captions
 
-    embedder = Embedder.load(served / CLIP)
+    embedder = Embedder.load(served / CLIP).to(own_device())
     concepts = ConceptCheck(embedder, [Concept.from_dict(one) for one in settings["concepts"]])
     check = PromptCheck(PromptLexicon(settings["extra_words"]), concepts)
     write_captions(served, [one.caption for one in CaptionedImages(curated, "train")], embedder, check.refusals)

@@ -8,17 +8,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeGuard
 
-from components.engines.base.errors import UsageError
+from components.engines.base.errors import BadRecord, UsageError
 from components.engines.base.paths import read_json
+from components.engines.diffusion.generator import Generator
+from components.engines.images.decode import encode_png
+from components.engines.images.pixels import to_pictures
+from components.engines.nn.device import own_device
+from components.engines.safety.concepts import Concept, ConceptCheck, PromptCheck
+from components.engines.safety.lexicon import PromptLexicon
 from components.engines.scoring.embedder import Embedder
-from components.engines.sources.images import encode_png
-from components.text_to_image.enhancement import Enhancer
-from components.text_to_image.generator import Generator
-from components.text_to_image.pictures import to_pictures
-from components.text_to_image.safety import Concept, ConceptCheck, PromptCheck, PromptLexicon
-from components.text_to_image.upscaler import Upscaler
+from components.engines.serving.pipeline import SETTINGS, Pipeline
+from components.engines.super_resolution.upscaler import Upscaler
+from components.text_to_image.serving.enhancement import Enhancer
 
-SETTINGS = "serving.json"  # beside the networks: networks, samplers, limits, concepts of this version
 CLIP, UPSCALER = "clip", "super_resolution"
 _SEEDS = 2**31  # above every seed: exact in a float too, as which a column with gaps arrives
 
@@ -46,14 +48,20 @@ class Request:
     seed: int | None
 
 
-class Painter:
-    """Paints what prompts say, or says why not.
+class Painter(Pipeline):
+    """`{"prompt": str, "negative_prompt": str, "seed": int}` -> `image` (a PNG's bytes), `prompt` (as the network was
+    told), `seed`, `network`, `clip_score` (cosine of picture and prompt): what a prompt says, or `refused` with the reason.
+
+    Only `prompt` is needed; without a seed one is drawn, and told. A picture is a function of prompt, seed and options: many
+    pictures of one prompt are many inputs with different seeds, and inputs are painted together, `batch_size` at a time. Options:
+    `network`, `steps`, `guidance`, `sampler`; `enhance` or `upscale` false leaves out that step.
 
     `settings`: `networks` (name -> see Network), `default` and `negative` (names of the networks that serve prompts without and
     with a negative prompt: a student that learnt its guidance cannot be led away from anything), `max_tokens` of CLIP,
     `max_prompt_chars`, `num_nearest` of the enhancement, `extra_words` and `concepts` of the harm detection.
     """
 
+    fields: ClassVar[tuple[str, ...]] = ("image", "prompt", "seed", "network", "clip_score")
     example: ClassVar[list[dict[str, Any]]] = [
         {"prompt": "a large green circle", "negative_prompt": None, "seed": 1},
         {"prompt": "a small blue square in the top left", "negative_prompt": "a large square", "seed": 2},
@@ -84,32 +92,45 @@ class Painter:
         """`folder`: a pipeline of diffusers, with `clip/`, `super_resolution/`, captions.jsonl, captions.safetensors,
         serving.json, and the folders of further denoisers that this names."""
         settings = read_json(folder / SETTINGS)
-        embedder = Embedder.load(folder / CLIP, settings["max_tokens"])
-        own = Generator.load(folder)
+        embedder = Embedder.load(folder / CLIP, settings["max_tokens"]).to(own_device())
+        own = Generator.load(folder).to(own_device())
         generators = {name: own.with_network(folder / one["folder"]) if one["folder"] else own
                       for name, one in settings["networks"].items()}  # fmt: skip
         enhancer = Enhancer.load(folder, embedder, settings["num_nearest"])
-        return cls(generators, embedder, enhancer, Upscaler.load(folder / UPSCALER), settings)
+        return cls(generators, embedder, enhancer, Upscaler.load(folder / UPSCALER).to(own_device()), settings)
 
-    def predict(self, inputs: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
-        """`[{"prompt": str, "negative_prompt": str, "seed": int}]` -> one row each, in order: `image` (a PNG's bytes), `refused`
-        (why there is none), `prompt` (as the network was told), `seed`, `network`, `clip_score` (cosine of picture and prompt).
+    def choose(self, options: dict[str, Any]) -> dict[str, Any]:
+        chosen = super().choose(options)
+        if chosen["network"] and chosen["network"] not in self.networks:
+            raise UsageError(f"No network called '{chosen['network']}'", do=f"use {', '.join(self.networks)}")
+        return chosen
 
-        Only `prompt` is needed; without a seed one is drawn, and told. A picture is a function of prompt, seed and options: many
-        pictures of one prompt are many rows with different seeds, and rows are made together, `batch_size` at a time. Options
-        (see `options`): `network`, `steps`, `guidance`, `sampler`; `enhance` or `upscale` false leaves out that step. A prompt or
-        seed that is none is refused like a harmful prompt, and its neighbours are painted. Raises UsageError for unknown options.
-        """
-        chosen = self._options(options)
-        requests = [_request(one) for one in inputs]
+    def read(self, one: dict[str, Any], chosen: dict[str, Any]) -> Request:
+        prompt, seed = _text(one, "prompt"), one.get("seed")
+        if not prompt:
+            raise BadRecord("the prompt is empty", "say what is to be painted")
+        if len(prompt) > self.max_prompt_chars:
+            raise BadRecord(f"the prompt has {len(prompt)} characters", f"say it in up to {self.max_prompt_chars}")
+        if seed is not None and not _is_seed(seed):
+            raise BadRecord(f"{seed!r} is no seed", f"give a whole number from 0, below {_SEEDS}")
+        request = Request(prompt, prompt, _text(one, "negative_prompt"), None if seed is None else int(seed))
+        name = self._network_for(request, chosen)
+        if request.negative and (chosen["guidance"] or self.networks[name].guidance) == 1:
+            raise BadRecord(
+                f"network '{name}' at guidance 1 cannot follow a negative prompt",
+                f"leave it out, or use network '{self.negative}' with guidance above 1",
+            )
+        return request
+
+    def answer(self, asked: list[Request], chosen: dict[str, Any]) -> list[dict[str, Any]]:
+        """A negative prompt may name anything: only what is to be painted is looked into."""
+        refusals = self.prompt_check.refusals([request.asked for request in asked])
         answers: list[dict[str, Any]] = [
-            {"image": None, "refused": None, "prompt": request.asked, "seed": request.seed, "network": None, "clip_score": None}
-            for request in requests
-        ]  # fmt: skip
-        for answer, refusal in zip(answers, self._refusals(inputs, requests), strict=True):
-            answer["refused"] = refusal
-        left = [place for place, answer in enumerate(answers) if answer["refused"] is None]
-        made = [replace(requests[place], seed=self._seed(requests[place])) for place in left]
+            {"prompt": request.asked, "seed": request.seed, "refused": refusal.reason if refusal else None}
+            for request, refusal in zip(asked, refusals, strict=True)
+        ]
+        left = [place for place, refusal in enumerate(refusals) if refusal is None]
+        made = [replace(asked[place], seed=self._seed(asked[place])) for place in left]
         if chosen["enhance"]:
             wordings = self.enhancer.enhance([one.prompt for one in made], [one.seed or 0 for one in made])
             made = [replace(one, prompt=wording) for one, wording in zip(made, wordings, strict=True)]
@@ -122,36 +143,6 @@ class Painter:
                 answers[left[number]] |= answer
         return answers
 
-    def _options(self, given: dict[str, Any]) -> dict[str, Any]:
-        unknown = given.keys() - self.options.keys()
-        if unknown:
-            raise UsageError(f"No option called {', '.join(sorted(unknown))}", do=f"use {', '.join(self.options)}")
-        chosen = {**self.options, **given}
-        if chosen["network"] and chosen["network"] not in self.networks:
-            raise UsageError(f"No network called '{chosen['network']}'", do=f"use {', '.join(self.networks)}")
-        return chosen
-
-    def _unusable(self, one: dict[str, Any]) -> str | None:
-        """What is wrong with an input, and what to do."""
-        prompt, seed = _text(one, "prompt"), one.get("seed")
-        if not prompt:
-            return "The prompt is empty: say what is to be painted"
-        if len(prompt) > self.max_prompt_chars:
-            return f"The prompt has {len(prompt)} characters: say it in up to {self.max_prompt_chars}"
-        if seed is not None and not _is_seed(seed):
-            return f"{seed!r} is no seed: give a whole number from 0, below {_SEEDS}"
-        return None
-
-    def _refusals(self, inputs: Sequence[dict[str, Any]], requests: Sequence[Request]) -> list[str | None]:
-        """Why there will be no picture. Only usable prompts, short ones, are looked into; a negative one may name anything."""
-        refusals = [self._unusable(one) for one in inputs]
-        usable = [place for place, refusal in enumerate(refusals) if refusal is None]
-        if usable:
-            found = self.prompt_check.refusals([requests[place].asked for place in usable])
-            for place, refusal in zip(usable, found, strict=True):
-                refusals[place] = refusal.reason if refusal else None
-        return refusals
-
     def _seed(self, request: Request) -> int:
         return secrets.randbelow(_SEEDS) if request.seed is None else request.seed
 
@@ -161,24 +152,18 @@ class Painter:
     def _paint(self, name: str, requests: Sequence[Request], chosen: dict[str, Any]) -> list[dict[str, Any]]:
         """Pictures of one network, looked at before anybody sees them."""
         network = self.networks[name]
-        guidance = chosen["guidance"] or network.guidance
-        if guidance == 1 and any(request.negative for request in requests):
-            raise UsageError(
-                f"Network '{name}' at guidance 1 cannot follow a negative prompt",
-                do=f"leave it out, or use network '{self.negative}' with guidance above 1",
-            )
         images = self.generators[name].generate(
             [request.prompt for request in requests],
             seeds=[request.seed or 0 for request in requests],
             steps=chosen["steps"] or network.steps,
-            guidance=guidance,
+            guidance=chosen["guidance"] or network.guidance,
             negative_prompts=[request.negative for request in requests],
             sampler=chosen["sampler"] or network.sampler,
             batch_size=chosen["batch_size"],
         )
         pictures = to_pictures(images)
-        refusals = self.concepts.of_images(pictures)
-        seen = self.embedder.embed_images(pictures)
+        seen = self.embedder.embed_images(pictures)  # once: what is refused and what fits is told from the same vectors
+        refusals = self.concepts.of_image_vectors(seen)
         scores = (seen * self.embedder.embed_texts([request.prompt for request in requests])).sum(1)
         shown = to_pictures(self.upscaler.upscale(images)) if chosen["upscale"] else pictures
         return [
@@ -192,11 +177,6 @@ class Painter:
             }
             for request, refusal, picture, score in zip(requests, refusals, shown, scores, strict=True)
         ]
-
-
-def _request(one: dict[str, Any]) -> Request:
-    prompt, seed = _text(one, "prompt"), one.get("seed")
-    return Request(prompt, prompt, _text(one, "negative_prompt"), int(seed) if _is_seed(seed) else None)
 
 
 def _text(one: dict[str, Any], name: str) -> str:

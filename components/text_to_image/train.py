@@ -10,25 +10,23 @@ from pydantic import Field
 
 from components.engines.base import stage
 from components.engines.base.errors import UsageError
-from components.engines.base.params import Fraction, Params, Positive
+from components.engines.base.params import Fraction, Positive
 from components.engines.base.stage import StageContext
-from components.engines.training.params import Training
+from components.engines.training.stage import Trained, require_something, train_stage
 from components.text_to_image.architecture import Architecture
 
 
-class Train(Params):
+class Train(Trained):
     """Diffusion training: `caption_dropout` of the captions are replaced by the empty one; `on_the_fly` runs both encoders in
     every step instead of reading what `precompute` stored; `checked_samples` of those are encoded again before training.
 
     Not `enabled`, the checkpoint's denoiser is used as it is.
     """
 
-    enabled: bool = True
     caption_dropout: Fraction = 0.1
     on_the_fly: bool = False
     checked_samples: Annotated[int, Field(gt=0)] = 4
     valid_samples: Positive = 512
-    training: Training
 
 
 def train(
@@ -46,24 +44,11 @@ def train(
 
     Raises StageError if the stored latents are not what the encoders make of the pictures now.
     """
-    from components.engines.shards.encoded import check_encoded
-    from components.engines.tracking.runs import stage_run
-    from components.engines.training.curve import write_curve
-    from components.engines.training.launch import launch
-    from components.engines.training.weights import load_module
-    from components.text_to_image.encoding import CaptionedEncoder, encoding_key
+    from components.engines.diffusion.encoding import CaptionedEncoder, encoding_key
+    from components.engines.latents.cache import check_encoded
 
-    if not params.enabled:
-        if architecture.init_from is None:
-            raise UsageError(
-                "Nothing to use: text_to_image.train.enabled is false and text_to_image.architecture.init_from is null",
-                where="params.yaml",
-                do="name a checkpoint there, or train",
-            )
-        start(architecture, autoencoder, text_encoder, params.training.seed).save(model)
-        write_curve(train_curve, [])
-        return
-    if not params.on_the_fly:
+    require_something(context, params, architecture.init_from)
+    if params.enabled and not params.on_the_fly:
         check_encoded(
             latents,
             partial(CaptionedEncoder, autoencoder, text_encoder, architecture.image_px),
@@ -73,13 +58,10 @@ def train(
             seed=params.training.seed,
         )
     make_task = partial(denoising, params, architecture, curated, autoencoder, text_encoder, latents)
-    with stage_run(context, params.training.model_dump()) as run:
-        fit = launch(make_task, params.training, work=context.work, observer_factory=run.observer)
-        run.log_metrics(fit.scores)
+    learnt = train_stage(context, params, make_task, train_curve)
     generator = start(architecture, autoencoder, text_encoder, params.training.seed)
-    load_module(generator.network, fit.weights / "network.safetensors")
+    learnt.load(generator.network, "network")
     generator.save(model)
-    write_curve(train_curve, fit.curve)
 
 
 def denoising(
@@ -87,9 +69,9 @@ def denoising(
 ) -> Any:
     """Build the task (also inside a Ray worker, so from plain arguments)."""
     from components.engines.captioned.dataset import CaptionedImages
-    from components.engines.shards.encoded import EncodedSamples
-    from components.text_to_image.denoising import CachedInputs, Denoising, EncodedInputs
-    from components.text_to_image.encoding import CaptionedEncoder
+    from components.engines.diffusion.encoding import CaptionedEncoder
+    from components.engines.diffusion.task import CachedInputs, Denoising, EncodedInputs
+    from components.engines.latents.cache import EncodedSamples
 
     generator = start(architecture, autoencoder, text_encoder, params.training.seed)
     # on the CPU: the loop moves them, with the denoiser
@@ -115,18 +97,21 @@ def denoising(
 def start(architecture: Architecture, autoencoder: Path, text_encoder: Path, seed: int) -> Any:
     """What training starts from: a denoiser, random from `seed` or as `init_from` has it, with the frozen encoders."""
     from components.engines.base.seeds import seed_everything
-    from components.text_to_image import model as networks
-    from components.text_to_image.conditioning import Conditioner
-    from components.text_to_image.generator import Generator
+    from components.engines.diffusion import denoiser as denoisers
+    from components.engines.diffusion.conditioning import Conditioner
+    from components.engines.diffusion.parts import Parts
+    from components.engines.latents.autoencoder import load_autoencoder
 
-    vae, conditioner = networks.load_autoencoder(autoencoder), Conditioner.load(text_encoder)
+    vae, conditioner = load_autoencoder(autoencoder), Conditioner.load(text_encoder)
     seed_everything(seed, "denoiser")
     if architecture.init_from:
-        network = networks.load_denoiser(architecture.init_from, networks.FOLDERS[architecture.network])
-        scheduler = networks.load_scheduler(architecture.init_from, "scheduler")
+        network = denoisers.load_denoiser(architecture.init_from, denoisers.FOLDERS[architecture.network])
+        scheduler = denoisers.load_scheduler(architecture.init_from, "scheduler")
     else:
-        network = networks.build_denoiser(architecture, vae.config.latent_channels, conditioner.width)
-        scheduler = networks.build_scheduler(architecture)
+        network = denoisers.build_denoiser(
+            architecture, architecture.latent_px, vae.config.latent_channels, conditioner.width
+        )
+        scheduler = denoisers.build_scheduler(architecture.noise)
     latent_px = architecture.image_px // 2 ** (len(vae.config.block_out_channels) - 1)
     if (vae.config.latent_channels, latent_px) != (network.config.in_channels, network.config.sample_size):
         raise UsageError(
@@ -135,7 +120,7 @@ def start(architecture: Architecture, autoencoder: Path, text_encoder: Path, see
             where="params.yaml, text_to_image.architecture",
             do="set image_px to the size of the checkpoint's pictures",
         )
-    return Generator(network, vae, conditioner, scheduler)
+    return Parts(network, vae, conditioner, scheduler)
 
 
 if __name__ == "__main__":

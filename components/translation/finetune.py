@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from components.engines.base import stage
-from components.engines.base.params import Fraction, Params, Positive
+from components.engines.base.params import Fraction, Positive
 from components.engines.base.stage import StageContext
-from components.engines.training.params import Training
+from components.engines.training.stage import Trained, train_stage
 from components.translation.architecture import Architecture
 
 
-class Finetune(Params):
+class Finetune(Trained):
     """Supervised training on pairs. `num_pairs` limits them (low-resource comparisons)."""
 
     num_pairs: Positive | None = None
     label_smoothing: Fraction = 0.0
     max_tokens: Positive = 128
-    training: Training
 
 
 def finetune(
@@ -32,17 +31,20 @@ def finetune(
     finetune_curve: Path,
 ) -> None:
     """Write the translation model's folder (weights and tokenizer) and its loss curve."""
-    from components.translation.fitting import fit_and_save
+    from components.translation.networks.marian import save
 
     make_task = partial(translating, params, architecture, cleaned, pretrained)
-    fit_and_save(make_task, params.training, context, model, finetune_curve)
+    learnt = train_stage(context, params, make_task, finetune_curve)
+    task = make_task()
+    learnt.load(task.model)
+    save(task.model, task.tokenizer, model)
 
 
 def translating(params: Finetune, architecture: Architecture, cleaned: Path, pretrained: Path) -> Any:
     """Build the task (also inside a Ray worker, so from plain arguments)."""
-    from components.translation import model as networks
-    from components.translation.pairs import Pairs
-    from components.translation.translating import Translating
+    from components.engines.language.paired import Translating
+    from components.engines.language.pairs import Pairs
+    from components.translation.networks import marian as networks
 
     return Translating(
         networks.load(pretrained),

@@ -10,13 +10,13 @@ from pydantic import Field
 
 from components.engines.base import stage
 from components.engines.base.errors import UsageError
-from components.engines.base.params import Params, Positive
+from components.engines.base.params import Positive
 from components.engines.base.stage import StageContext
-from components.engines.training.params import Training
+from components.engines.training.stage import Trained, train_stage
 from components.translation.architecture import Architecture
 
 
-class Pretrain(Params):
+class Pretrain(Trained):
     """Denoising pretraining on the sentences of both sides, taken singly. `enabled: false` starts fine-tuning from scratch.
 
     Denoising teaches cross-attention to copy the word at the same place, which is what translation must not do: unless
@@ -24,11 +24,9 @@ class Pretrain(Params):
     decoder (Rothe, Narayan & Severyn 2020, arXiv:1907.12461).
     """
 
-    enabled: bool = True
     keep_cross_attention: bool = False
     mask_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
     max_tokens: Positive = 128
-    training: Training
 
 
 def pretrain(
@@ -41,24 +39,28 @@ def pretrain(
     pretrain_curve: Path,
 ) -> None:
     """Write the folder that fine-tuning starts from: pretrained here, or a checkpoint's or random weights as they are."""
-    from components.engines.training.curve import write_curve
-    from components.translation.fitting import fit_and_save, save
-    from components.translation.model import cross_attention
+    from copy import deepcopy
+
+    from components.translation.networks.marian import cross_attention, save
 
     make_task = partial(denoising, params, architecture, cleaned, tokenizer)
-    if params.enabled:
-        restored = None if params.keep_cross_attention else cross_attention
-        fit_and_save(make_task, params.training, context, pretrained, pretrain_curve, restored=restored)
-    else:
-        network, text = start(architecture, tokenizer, params.training.seed)
-        save(network, text, pretrained)
-        write_curve(pretrain_curve, [])
+    learnt = train_stage(context, params, make_task, pretrain_curve)
+    network, text = start(architecture, tokenizer, params.training.seed)
+    kept = (
+        []
+        if params.keep_cross_attention
+        else [(part, deepcopy(part.state_dict())) for part in cross_attention(network)]
+    )
+    learnt.load(network)
+    for part, state in kept:
+        part.load_state_dict(state)
+    save(network, text, pretrained)
 
 
 def denoising(params: Pretrain, architecture: Architecture, cleaned: Path, tokenizer: Path) -> Any:
     """Build the task (also inside a Ray worker, so from plain arguments)."""
-    from components.translation.denoising import Denoising
-    from components.translation.pairs import Pairs
+    from components.engines.language.pairs import Pairs
+    from components.translation.tasks.denoising import Denoising
 
     network, text = start(architecture, tokenizer, params.training.seed)
     if text.mask_token_id is None:
@@ -67,13 +69,21 @@ def denoising(params: Pretrain, architecture: Architecture, cleaned: Path, token
             where=f"translation.architecture.init_from: {architecture.init_from}",
             do="set translation.pretrain.enabled: false to fine-tune it as it is",
         )
-    return Denoising(network, text, params, Pairs(cleaned, "train"), Pairs(cleaned, "valid"))
+    return Denoising(
+        network,
+        text,
+        Pairs(cleaned, "train"),
+        Pairs(cleaned, "valid"),
+        mask_fraction=params.mask_fraction,
+        max_tokens=params.max_tokens,
+        seed=params.training.seed,
+    )
 
 
 def start(architecture: Architecture, tokenizer: Path, seed: int) -> tuple[Any, Any]:
     """The network, random from `seed` or as `init_from` has it, and its tokenizer."""
     from components.engines.base.seeds import seed_everything
-    from components.translation import model as networks
+    from components.translation.networks import marian as networks
 
     text = networks.load_tokenizer(tokenizer, architecture)
     seed_everything(seed, "network")

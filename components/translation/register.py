@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from components.engines.base import stage
 from components.engines.base.params import Params, Positive
-from components.engines.base.paths import write_json
 from components.engines.base.stage import StageContext
 from components.engines.generation.decoding import Decoding
 from components.translation.architecture import Architecture
@@ -32,20 +30,16 @@ def register(
     receipt: Path,
 ) -> None:
     """Register model and inference pipeline as one version; `receipt` (JSON) names it. The same model again: same version."""
-    from components.engines.tracking.registry import register as register_version
-    from components.translation.serve import SETTINGS, Translator
+    from components.engines.tracking.register_stage import register_stage
+    from components.translation.serve import Translator
 
-    served = context.work / "served"
-    shutil.copytree(model, served, dirs_exist_ok=True)
     settings = {
         "decoding": params.decoding.model_dump(mode="json"),
         "architecture": architecture.model_dump(mode="json"),
         "max_words": params.max_words,
     }
-    write_json(served / SETTINGS, settings)
-    evidence = {"metrics": metrics, "scores_json": scores_json, "scores_jsonl": scores_jsonl, "samples": samples}
-    libraries = ("torch", "transformers", "tokenizers", "sentencepiece", "sentencex", "pydantic")
-    register_version(context, served, Translator, evidence, libraries=libraries).write(receipt)
+    evidence = [metrics, scores_json, scores_jsonl, samples]
+    register_stage(context, Translator, {"": model}, settings, evidence, receipt)
 
 
 if __name__ == "__main__":

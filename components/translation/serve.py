@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from components.engines.base.paths import read_json
 from components.engines.generation.decoding import Decoding
 from components.engines.generation.repetition import cut_loop, has_loop
 from components.engines.generation.text import generate_text, stream_text
-from components.translation import model as networks
+from components.engines.nn.device import own_device
+from components.engines.serving.pipeline import SETTINGS, Pipeline
 from components.translation.architecture import Architecture
+from components.translation.networks import marian as networks
 
-SETTINGS = "serving.json"  # beside the weights: decoding and languages of this version
 
+class Translator(Pipeline):
+    """`{"text": str}` -> `translation`, `score`, `cut_loops`: texts of any length; empty text stays empty (nothing is made up).
 
-class Translator:
-    """Translates texts of any length; empty text stays empty (nothing is made up for it).
-
-    Used by `genworks predict`, by the MLflow model and by the evaluation of the promotion gate alike.
+    `score` is the length-normalised log-probability of the least sure sentence (0 for empty text); `cut_loops` counts
+    sentences whose repetition was cut. Options override decoding params (`num_beams=1`).
     """
 
+    fields: ClassVar[tuple[str, ...]] = ("translation", "score", "cut_loops")
     example: ClassVar[list[dict[str, Any]]] = [{"text": "the red cat sees the old castle. the dogs do not hide."}]
 
     def __init__(self, model: Any, tokenizer: Any, settings: dict[str, Any]) -> None:
@@ -31,30 +34,32 @@ class Translator:
         self.max_words = settings["max_words"]
 
     @classmethod
-    def load(cls, folder: Path) -> Translator:
+    def load(cls, folder: Path) -> Self:
         settings = read_json(folder / SETTINGS)
         tokenizer = networks.load_tokenizer(folder, Architecture(**settings["architecture"]))
-        return cls(networks.load(folder), tokenizer, settings)
+        return cls(networks.load(folder).to(own_device()), tokenizer, settings)
 
-    def predict(self, inputs: list[dict[str, Any]], **options: Any) -> list[dict[str, Any]]:
-        """`[{"text": str}]` -> `[{"translation": str, "score": float, "cut_loops": int}]`, in order.
+    def choose(self, options: dict[str, Any]) -> Decoding:
+        return self.decoding.changed(options)
 
-        `score` is the length-normalised log-probability of the least sure sentence (0 for empty text); `cut_loops` counts
-        sentences whose repetition was cut. `options` override decoding params (`num_beams=1`).
-        """
-        decoding = Decoding(**{**self.decoding.model_dump(), **options})
-        split = [self.sentences(str(one.get("text") or "")) for one in inputs]
-        flat = [sentence for sentences in split for sentence in sentences]
-        generated = iter(generate_text(self.model, self.tokenizer, flat, decoding) if flat else [])
-        return [self._join([next(generated) for _ in sentences]) for sentences in split]
+    def read(self, one: dict[str, Any], chosen: Decoding) -> list[str]:
+        return self.sentences(str(one.get("text") or ""))
 
-    def stream(self, text: str) -> Iterator[str]:
-        """Pieces of the translation as they are decoded (greedily: a beam is known only at its end)."""
-        greedy = Decoding(strategy="greedy", max_new_tokens=self.decoding.max_new_tokens)
-        for number, sentence in enumerate(self.sentences(text)):
-            if number:
-                yield " "
-            yield from stream_text(self.model, self.tokenizer, sentence, greedy)
+    def answer(self, asked: list[list[str]], chosen: Decoding) -> list[dict[str, Any]]:
+        flat = [sentence for sentences in asked for sentence in sentences]
+        generated = iter(generate_text(self.model, self.tokenizer, flat, chosen) if flat else [])
+        return [self._join([next(generated) for _ in sentences]) for sentences in asked]
+
+    def pieces(self, asked: list[str], chosen: Decoding) -> Iterator[str | dict[str, Any]]:
+        """The translation as it is decoded: greedily, since a beam is known only at its end, and without a score."""
+        greedy = Decoding(strategy="greedy", max_new_tokens=chosen.max_new_tokens)
+        said: list[str] = []
+        for number, sentence in enumerate(asked):
+            space = [" "] if number else []
+            for piece in chain(space, stream_text(self.model, self.tokenizer, sentence, greedy)):
+                said.append(piece)
+                yield piece
+        yield {"translation": "".join(said).strip(), "cut_loops": 0}
 
     def sentences(self, text: str) -> list[str]:
         """Sentences of a text, none longer than the model was trained for."""

@@ -24,5 +24,5 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
     line = fingerprint.record_acceptance(
         root, name, before, fingerprint.current(root)[name], why=arguments.why, who=arguments.who
     )
-    changes = "; ".join(dag.describe_changes(line["changes"]))
+    changes = "; ".join(fingerprint.describe_changes(line["changes"]))
     return Answer(line, f"{name}: accepted as harmless by {line['who']}: {changes} ({fingerprint.ACCEPTED}; commit it)")

@@ -38,7 +38,7 @@ def _why(forecast: Forecast) -> str:
     if forecast.needs:
         return f"run {', '.join(forecast.needs)} first"
     if forecast.source == "unknown":
-        return "never tracked here"
+        return "has not run here"
     counted = [f"{part.count} {part.name} × {part.seconds_each:.3g} s" for part in forecast.parts if part.count]
     rates = [f"{value:.3g} {name.replace('_per_second', '/s')}" for name, value in forecast.rates.items()]
     return "; ".join([forecast.source, " + ".join(counted), ", ".join(rates)]).rstrip("; ")

@@ -12,30 +12,31 @@ from flows.param_models import check_params
 
 
 def run(arguments: argparse.Namespace, root: Path) -> Answer:
-    before = (root / "params.yaml").read_bytes()
-    edits = edit_params(arguments, root)
-    graph = dag.load(root)
-    systems = chosen(arguments, graph)
+    graph, systems, edits = prepared(arguments, root)
     plans = graph.plan(systems, arguments.until, force=arguments.force)
-    if any(plan.run for plan in plans):
-        refuse_bad_params(root, systems, before)
+    if not edits and any(plan.run for plan in plans):
+        check_params(root, systems)
     return Answer([plan.as_dict() for plan in plans], "\n".join([*edits, shown(plans)]))
 
 
-def edit_params(arguments: argparse.Namespace, root: Path) -> list[str]:
-    """Apply --profile, then --set; returns the edits in words."""
-    changes = settings.profile(root, arguments.profile) if arguments.profile else []
-    changes += [settings.parse_assignment(text) for text in arguments.set]
-    return [f"params.yaml: {edit}" for edit in settings.apply(root, changes)] if changes else []
+def prepared(arguments: argparse.Namespace, root: Path) -> tuple[dag.Dag, list[str], list[str]]:
+    """The graph, the systems chosen, and what --profile and --set changed in params.yaml, in words.
 
-
-def refuse_bad_params(root: Path, systems: list[str], before: bytes) -> None:
-    """Raise UsageError if a stage would refuse its params; what --set and --profile wrote is then taken back."""
-    try:
-        check_params(root, systems)
-    except UsageError:
-        (root / "params.yaml").write_bytes(before)
-        raise
+    Everything that can be refused is refused before the file is written: systems, --until, keys, values and what the
+    stages' models say of them.
+    """
+    changes = [settings.parse_assignment(text) for text in arguments.set]
+    graph = dag.load(root)
+    systems = chosen(arguments, graph)
+    graph.select(systems, arguments.until)
+    if arguments.profile:
+        changes = settings.profile(root, arguments.profile) + changes
+    edit = settings.prepare(root, changes)
+    if edit.said:
+        check_params(root, list(dict.fromkeys([*systems, *edit.systems])), edit.text)
+        edit.write()
+        graph = dag.load(root)  # the first one has read the file before
+    return graph, systems, [f"params.yaml: {line}" for line in edit.said]
 
 
 def chosen(arguments: argparse.Namespace, graph: dag.Dag) -> list[str]:
@@ -47,11 +48,12 @@ def chosen(arguments: argparse.Namespace, graph: dag.Dag) -> list[str]:
 
 
 def shown(plans: list[dag.StagePlan]) -> str:
-    """One line a stage, its reasons below where there are several."""
+    """One line a stage, its reasons below where there are several; of a stage that never ran that is reason enough."""
     lines = []
     for plan in plans:
         mark = "restore" if plan.restore else "run" if plan.run else "cached"
-        lines.append(f"{mark:<8} {plan.stage}" + (f": {plan.reasons[0]}" if plan.reasons else ""))
-        lines += [f"{'':<8} {'':<{len(plan.stage)}}  {reason}" for reason in plan.reasons[1:]]
+        reasons = [dag.NEVER_RUN] if dag.NEVER_RUN in plan.reasons else plan.reasons
+        lines.append(f"{mark:<8} {plan.stage}" + (f": {reasons[0]}" if reasons else ""))
+        lines += [f"{'':<8} {'':<{len(plan.stage)}}  {said}" for said in [*reasons[1:], *plan.unknown]]
     running = sum(plan.run for plan in plans)
     return "\n".join([*lines, f"{running} of {len(plans)} stages would run" if running else "Nothing to do"])

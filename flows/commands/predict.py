@@ -3,65 +3,99 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import os
+import re
+import signal
+import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from components.engines.base.errors import StageError, UsageError
 from components.engines.tracking import predict as program
-from components.engines.tracking.store import store_of
+from components.engines.tracking.addresses import exists
+from components.engines.tracking.names import check_system
+from components.engines.tracking.scratch import scratch
+from components.engines.tracking.store import reach, store_of
 from flows.commands.answer import Answer
+from flows.project import require_system, systems_of
+
+_PR_SET_PDEATHSIG = 1
 
 
 def run(arguments: argparse.Namespace, root: Path) -> Answer:
     if sum([bool(arguments.inputs), arguments.text is not None, arguments.file is not None]) > 1:
         raise UsageError("Inputs come from one place", do="give INPUT …, --text (--prompt) or --file, not two of them")
-    store = store_of(root)
-    if store.registry.startswith("sqlite:///") and not Path(store.registry.removeprefix("sqlite:///")).exists():
-        raise UsageError(f"No model '{arguments.system}' is registered", do=f"genworks run {arguments.system}")
+    store, system = store_of(root), check_system(arguments.system)
+    if not exists(store.registry):
+        require_system(root, system)
+        raise UsageError(f"No model '{system}' is registered", do=f"genworks run {system}")
+    reach(store)
     separator = "/" if arguments.alias.isdecimal() else "@"
     command = [
         sys.executable,
         "-P",
         str(program.__file__),
         "--model",
-        f"models:/{arguments.system}{separator}{arguments.alias}",
+        f"models:/{system}{separator}{arguments.alias}",
         "--folder",  # it runs elsewhere, and lines may name files
         str(Path.cwd()),
     ]
     if arguments.out is not None:
         command += ["--out", str(Path.cwd() / arguments.out)]
-    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "PYTHONSTARTUP"}}
-    environment |= {
-        "MLFLOW_TRACKING_URI": store.tracking,
-        "MLFLOW_REGISTRY_URI": store.registry,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    environment = store.environment() | {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),  # 7 makes it 4 min
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "30"),
     }
-    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as complaints:
+    with (
+        scratch(root, "predict") as elsewhere,
+        tempfile.TemporaryFile() as given,
+        tempfile.TemporaryFile() as complaints,
+    ):
+        environment |= {"TMPDIR": str(elsewhere)}  # what is fetched of a remote store goes with it
         lines = arguments.inputs or ([] if arguments.text is None else [arguments.text])
         given.write("".join(f"{' '.join(line.splitlines())}\n" for line in lines).encode())
         given.seek(0)
         source = given if lines else _open(arguments.file) if arguments.file else None
         words = [*command, *(["--json"] if arguments.json else [])]
         code = subprocess.run(
-            words, stdin=source, stderr=complaints, env=environment, cwd=tempfile.gettempdir(), check=False
-        ).returncode
+            words, stdin=source, stderr=complaints, env=environment, cwd=elsewhere, check=False,
+            preexec_fn=_dying_with_parent(),
+        ).returncode  # fmt: skip
         if code:
             complaints.seek(0)
             _explain(code, complaints.read().decode(errors="replace"), arguments, root)
     return Answer(None, "")
 
 
+def _dying_with_parent() -> Callable[[], object] | None:
+    """What ends the program when this command is killed; None where the system has no such thing."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # found here: between fork and exec nothing may be loaded
+    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def _open(name: str) -> int:
-    if Path(name).is_dir():  # which os.open would take
-        raise UsageError("This is a folder, not a file", where=name, do="name a file with one input a line")
+    """A file or pipe of lines. Raises UsageError for what has no lines to read: a folder, a device, a process's memory."""
+    do = "name a file with one input a line"
     try:
-        return os.open(name, os.O_RDONLY)
+        kind = os.stat(name).st_mode
+        if stat.S_ISDIR(kind):
+            raise UsageError("This is a folder, not a file", where=name, do=do)
+        opened = os.open(name, os.O_RDONLY)
+        if stat.S_ISCHR(kind) and not os.isatty(opened) and not os.path.samefile(name, os.devnull):
+            raise UsageError("This is a device, not a file", where=name, do=do)
+        if stat.S_ISREG(kind):
+            os.pread(opened, 1, 0)
     except FileNotFoundError:
-        raise UsageError("The file does not exist", where=name, do="name a file with one input a line") from None
+        raise UsageError("The file does not exist", where=name, do=do) from None
+    except OSError as error:
+        raise UsageError(f"The file cannot be read: {error.strerror}", where=name, do=do) from None
+    return opened
 
 
 def _explain(code: int, said: str, arguments: argparse.Namespace, root: Path) -> None:
@@ -69,10 +103,19 @@ def _explain(code: int, said: str, arguments: argparse.Namespace, root: Path) ->
         from components.engines.tracking.registry import version
 
         version(root, arguments.system, arguments.alias)  # says in our words which versions there are
-    last = (said.strip().splitlines() or [f"exit code {code}"])[-1]
-    if code == program.NO_FILE:
+    lines = said.strip().splitlines() or [f"exit code {code}"]
+    last = next((line.removeprefix("error: ") for line in lines if line.startswith("error: ")), lines[-1])
+    if code == program.DAMAGED:
+        again = f"dvc repro --force --single-item {arguments.system}-register"
+        raise StageError(f"Nothing was run: {last}", do=f"make the version whole: {again}; or roll back to a sound one")
+    if code in {program.NO_FILE, program.NO_ANSWER}:
         raise StageError(last, do="read above what was answered instead")
     ours, _, words = last.partition("Error: ")  # a GenworksError's own words, behind the name of its class
     if ours.startswith("components.engines.base.errors."):
         raise StageError(f"{arguments.system} could not predict: {words}")
+    last = last.removeprefix("error: ")
+    if "[Errno" in last and arguments.system in systems_of(root):  # of --out, or of stdin
+        found = re.search(r"\[Errno \d+\] (.+?): '(.*)'$", last)
+        why, where = (found[1], found[2]) if found else (last, "")
+        raise UsageError(f"A file cannot be read or written: {why}", where=where, do="name another for --out or --file")
     raise StageError(f"{arguments.system} could not predict: {last}", do="genworks doctor")

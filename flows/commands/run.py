@@ -12,34 +12,41 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import dag
-from flows.commands.answer import Answer, table
-from flows.commands.plan import chosen, edit_params, refuse_bad_params, shown
+from components.engines.base.errors import StageError
+from flows import conditions, dag
+from flows.commands.answer import Answer
+from flows.commands.plan import prepared, shown
+from flows.ending import after_run, nothing_to_do
+from flows.param_models import check_params
 
 if TYPE_CHECKING:
-    from flows.reproduce import Summary
+    from flows.pipeline import Summary
 
 
 def run(arguments: argparse.Namespace, root: Path) -> Answer:
-    before = (root / "params.yaml").read_bytes()
-    for edit in edit_params(arguments, root):
-        print(edit, file=sys.stderr)
     from flows.leftovers import mend
+    from flows.sweeping import sweep
 
-    for line in mend(root):
+    for line in [*mend(root), *sweep(root)]:
         print(line, file=sys.stderr)
-    graph = dag.load(root)
-    systems = chosen(arguments, graph)
+    graph, systems, edits = prepared(arguments, root)
+    for edit in edits:
+        print(edit, file=sys.stderr)
     plans = graph.plan(systems, arguments.until, force=arguments.force)
+    for plan in plans:
+        for said in plan.unknown:
+            print(f"{plan.stage}: {said}", file=sys.stderr)
     if not any(plan.run for plan in plans):
         verdicts = _verdicts(graph, systems, arguments, root)
         if verdicts is not None:
             return _nothing_to_do(plans, systems, verdicts, root)
-    refuse_bad_params(root, systems, before)
+    if not edits:
+        check_params(root, systems)
+    conditions.require(root, registers=any(plan.stage.endswith("-register") for plan in plans if plan.run))
     print(shown(plans), file=sys.stderr)
     graph.close()
     summary = _flow(arguments, systems, root)
-    return Answer(summary.as_dict(), _shown(summary, root), summary.exit_code)
+    return Answer(summary.as_dict(), after_run(summary, root), summary.exit_code)
 
 
 def _verdicts(
@@ -82,14 +89,8 @@ def _nothing_to_do(
         "reports": reports,
         "errors": [],
     }
-    lines = [f"Nothing to do: all {len(plans)} stages are up to date"]
-    for system, verdict in verdicts.items():
-        why = "; ".join(verdict["reasons"])
-        lines.append(
-            f"{system} version {verdict['candidate']['version']} {verdict['decision']}" + (f": {why}" if why else "")
-        )
-    lines += [f"report: {root / path}" for path in reports.values()]
-    return Answer(data | {"seconds": 0.0, "exit_code": code}, "\n".join(lines), code)
+    text = nothing_to_do(plans, verdicts, [root / path for path in reports.values()], root)
+    return Answer(data | {"seconds": 0.0, "exit_code": code}, text, code)
 
 
 def _flow(arguments: argparse.Namespace, systems: list[str], root: Path) -> Summary:
@@ -102,25 +103,39 @@ def _flow(arguments: argparse.Namespace, systems: list[str], root: Path) -> Summ
     os.chdir(root)
     servers = Children()
     with prefect_api(root, servers) as api:
-        os.environ["PREFECT_API_URL"] = api.url
-        from flows import reproduce  # after the settings: prefect reads them when it is imported
+        os.environ.update(api.environment())
+        import httpx
+
+        from flows import pipeline  # after the settings: prefect reads them when it is imported
 
         _show_only_ours()
         api.wait()
-        with stopping(reproduce.children):
-            state = reproduce.reproduce(
-                systems,
-                until=arguments.until,
-                jobs=arguments.jobs,
-                force=arguments.force,
-                gate=arguments.gate,
-                return_state=True,
-            )
-            _send_logs()
-        summary = state.result(raise_on_failure=False)
+        with stopping(pipeline.children) as stop:
+            pipeline.on_sigterm = stop
+            try:
+                state = pipeline.pipeline(
+                    systems,
+                    until=arguments.until,
+                    jobs=arguments.jobs,
+                    force=arguments.force,
+                    gate=arguments.gate,
+                    return_state=True,
+                )
+                _send_logs()
+                summary = state.result(raise_on_failure=False)
+            except httpx.TransportError as error:
+                summary = _outcome_without_server(pipeline.ended, api.url, error)
     if isinstance(summary, BaseException):
         raise summary
     return summary
+
+
+def _outcome_without_server(ended: list[Summary], url: str, error: Exception) -> Summary:
+    """What the run came to, where Prefect's server went away before it could be told."""
+    if not ended:
+        raise StageError(f"Prefect's server went away: {error}", where=url, do="run again: finished stages are kept")
+    print(f"Prefect's server went away ({error}): this run is not recorded there", file=sys.stderr)
+    return ended[-1]
 
 
 class _OurLines(logging.Formatter):
@@ -153,19 +168,3 @@ def _send_logs() -> None:
 
     APILogHandler().flush()
     EventsWorker.drain_all(timeout=10)
-
-
-def _shown(summary: Summary, root: Path) -> str:
-    rows = [
-        [result.stage, result.state, f"{result.seconds:.1f} s" if result.seconds else "", result.error]
-        for result in summary.stages
-    ]
-    lines = [table(rows)] if rows else []
-    for system, figures in summary.metrics.items() if summary.exit_code == 0 else ():
-        numbers = {name: value for name, value in figures.items() if isinstance(value, int | float)}
-        lines += ["", f"{system}: " + ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())]
-    lines += [verdict["said"] for verdict in summary.promotions.values()]
-    lines += [f"report: {root / path}" for path in summary.reports.values()]
-    if summary.exit_code == 0:
-        lines.append(f"Done in {summary.seconds:.0f} s. Runs and models in the browser: genworks up")
-    return "\n".join(lines)

@@ -21,8 +21,10 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
     graph.select([arguments.system])  # refuses an unknown system
     graph.close()
     folder = root / "reports" / arguments.system
-    rows = _read(folder / "filter_scores.csv", arguments.system)
-    current = read_json(folder / "filtering.json")["threshold"]
+    filters = _read(folder / "filter_scores.csv", arguments.system)
+    name = _chosen(arguments.filter, filters, arguments.system)
+    rows, figures = filters[name], read_json(folder / "filtering.json")
+    current = figures["thresholds"][name] if name else figures["threshold"]
     asked = arguments.threshold or [*_quantiles([score for score, _ in rows]), current]
     data = [{**at(rows, threshold), "current": threshold == current} for threshold in sorted(set(asked))]
     shown = [[_shown(one[name]) for name in _COLUMNS] + ["<- params" if one["current"] else ""] for one in data]
@@ -32,7 +34,19 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
         if all(wrong is not None for _, wrong in rows)
         else "\nprecision and recall: unknown, the source does not tell which are wrong"
     )
-    return Answer({"system": arguments.system, "pairs": len(rows), "thresholds": data}, lines + note)
+    told = {"system": arguments.system, "pairs": len(rows), "thresholds": data}
+    return Answer({**told, "filter": name} if name else told, lines + note)
+
+
+def _chosen(asked: str | None, filters: dict[str, Any], system: str) -> str:
+    """The filter whose scores are looked at; "" where there is one without a name. Raises UsageError for another."""
+    if asked is None and len(filters) == 1:
+        return next(iter(filters))
+    if asked not in filters:
+        known = ", ".join(filter(None, filters)) or "none: its scores are of one filter"
+        wrong = f"has no filter called '{asked}'" if asked else "has several filters"
+        raise UsageError(f"{system} {wrong}", do=f"name one with --filter: {known}")
+    return asked
 
 
 def at(rows: list[tuple[float, bool | None]], threshold: float) -> dict[str, Any]:
@@ -56,15 +70,17 @@ def at(rows: list[tuple[float, bool | None]], threshold: float) -> dict[str, Any
     }
 
 
-def _read(path: Path, system: str) -> list[tuple[float, bool | None]]:
+def _read(path: Path, system: str) -> dict[str, list[tuple[float, bool | None]]]:
+    """By filter, where the column `filter` tells several apart."""
     if not path.is_file():
         raise UsageError(
             f"{system} has no stored scores of a filter", where=str(path), do=f"genworks run {system} --until filter"
         )
     with path.open(encoding="utf-8", newline="") as file:
-        found = [
-            (float(row["score"]), bool(int(row["wrong"])) if row["wrong"] else None) for row in csv.DictReader(file)
-        ]
+        found: dict[str, list[tuple[float, bool | None]]] = {}
+        for row in csv.DictReader(file):
+            wrong = bool(int(row["wrong"])) if row["wrong"] else None
+            found.setdefault(row.get("filter") or "", []).append((float(row["score"]), wrong))
     if not found:
         raise UsageError("The filter met no pairs", where=str(path), do="look at the funnel of the stages before it")
     return found

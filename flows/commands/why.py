@@ -11,6 +11,8 @@ from flows.commands.answer import Answer
 
 def run(arguments: argparse.Namespace, root: Path) -> Answer:
     plan = dag.why(root, arguments.stage)
-    if not plan.run:
-        return Answer(plan.as_dict(), f"{plan.stage} is up to date: nothing it depends on has changed")
-    return Answer(plan.as_dict(), "\n".join([f"{plan.stage} would run:", *(f"- {reason}" for reason in plan.reasons)]))
+    if plan.run:
+        lines = [f"{plan.stage} would run:", *(f"- {reason}" for reason in plan.reasons)]
+    else:
+        lines = [f"{plan.stage} is up to date: nothing it depends on has changed"]
+    return Answer(plan.as_dict(), "\n".join([*lines, *(f"- {said}" for said in plan.unknown)]))

@@ -11,8 +11,9 @@ import psutil
 import pytest
 import yaml
 
-from components.engines.base.stage import block_of
-from tests.flows.toy_project import edit, make_toy_project, quiet_environment, runs_of
+from components.engines.base.block import block_of
+from flows import dag
+from tests.flows.toy_project import dvc, edit, make_toy_project, quiet_environment, runs_of
 
 
 @pytest.fixture
@@ -93,6 +94,39 @@ def test_a_failure_leaves_no_output_and_tells_the_flow(toy):
     assert json.loads((toy / ".work/toy-make/outcome.json").read_text())["exit_code"] == 1
 
 
+def test_records_that_stopped_a_stage_are_kept_under_reports_until_it_succeeds(toy):
+    broken = """from collections import Counter
+
+    from components.engines.base.funnel import Funnel
+    rows = [{"key": f"{n}", "reason": "too long", "detail": "a b"} for n in range(3)]
+    Funnel(4, 1, Counter({"too long": 3})).check(where="toy", max_rejected_fraction=0.5, records=rows)"""
+    edit(toy / "components/toy/make.py", 'meet("make", params.fail, params.sleep)', broken)
+    said = stage(toy, "make").stderr
+    assert "3 of 4 records are rejected, more than max_rejected_fraction 0.5 (too long: 3)" in said
+    assert "for example too long (0: a b); all 3 that were left out are listed in" in said
+    kept = toy / "reports/toy/make-unusable.jsonl"
+    assert [json.loads(line)["key"] for line in kept.read_text().splitlines()] == ["0", "1", "2"]
+    edit(toy / "components/toy/make.py", "max_rejected_fraction=0.5", "max_rejected_fraction=0.75")
+    assert stage(toy, "make").returncode == 0
+    assert not kept.exists()
+
+
+def test_records_that_are_read_from_the_outputs_are_kept_before_those_go(toy):
+    broken = """from collections import Counter
+
+    from components.engines.base.evidence import RecordFile
+    from components.engines.base.funnel import Funnel
+    with RecordFile(numbers) as rows:
+        for number in range(3):
+            rows.append({"key": f"{number}", "reason": "too long", "detail": "a b"})
+    Funnel(4, 1, Counter({"too long": 3})).check(where="toy", max_rejected_fraction=0.5, records=rows)"""
+    edit(toy / "components/toy/make.py", 'meet("make", params.fail, params.sleep)', broken)
+    assert "for example too long (0: a b); all 3 that were left out" in stage(toy, "make").stderr
+    kept = toy / "reports/toy/make-unusable.jsonl"
+    assert [json.loads(line)["key"] for line in kept.read_text().splitlines()] == ["0", "1", "2"]
+    assert not list((toy / "data/toy").iterdir())
+
+
 def test_a_stage_that_stopped_as_told_exits_130_and_leaves_its_words_for_the_flow(toy):
     told = "from components.engines.base.errors import Stopped\n\n    raise Stopped('Stopped after step 3')"
     edit(toy / "components/toy/make.py", 'meet("make", params.fail, params.sleep)', told)
@@ -115,6 +149,37 @@ def test_a_failure_nobody_foresaw_is_named_with_its_line_and_debug_shows_the_tra
 def test_a_stage_that_forgets_an_output_fails(toy):
     edit(toy / "components/toy/make.py", "    numbers.write_text(json.dumps(list(range(params.count))))\n", "")
     assert "did not write ['numbers']" in stage(toy, "make").stderr
+
+
+def test_code_edited_after_its_fingerprint_was_taken_never_passes_for_the_old(toy):
+    """Edit, run, revert: the plan must not say `cached` of what the edit made."""
+    dvc(toy, "repro", "--single-item", "code")
+    edit(toy / "components/toy/make.py", "range(params.count)", "range(1, params.count)")
+    done = dvc(toy, "repro", "--single-item", "toy-make", check=False)
+    edit(toy / "components/toy/make.py", "range(1, params.count)", "range(params.count)")
+    assert done.returncode != 0
+    assert "edited after this run took its fingerprint (definition components.toy.make.make changed)" in done.stderr
+    assert "never run" in dag.why(toy, "make").reasons
+    dvc(toy, "repro", "toy-make")
+    assert json.loads((toy / "data/toy/numbers.json").read_text()) == [0, 1, 2, 3]
+
+
+def test_code_edited_while_it_ran_is_refused_at_the_end(toy):
+    """What a stage loads late may be the edit's: the outputs belong to neither version."""
+    edit(toy / "params.yaml", "sleep: 0.0", "sleep: 1.5")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "components.toy.make"],
+        cwd=toy,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=quiet_environment(),
+    )
+    wait_for(lambda: runs_of(toy))
+    edit(toy / "components/toy/trouble.py", '"explained"', '"told"')
+    _, said = running.communicate(timeout=30)
+    assert running.returncode == 1
+    assert "edited while it ran (definition components.toy.trouble.meet changed)" in said
+    assert not (toy / "data/toy/numbers.json").exists()
 
 
 def test_params_edited_while_it_ran_are_not_recorded_as_its_own(toy):

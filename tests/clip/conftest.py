@@ -2,12 +2,15 @@
 
 import pytest
 
-from tests.clip.clip_room import Room, sample
+from tests.clip.small import DATA, small
 
 
 @pytest.fixture(scope="session")
-def small_data(tmp_path_factory):
-    """Folder of a small sample world, cleaned, with its tokenizer."""
-    root = tmp_path_factory.mktemp("clip_data")
-    Room(root).data(sample())
-    return root
+def small_room(tmp_path_factory):
+    """A small sample world, cleaned, with its tokenizer."""
+    return small(tmp_path_factory.mktemp("clip")).run_all(*DATA)
+
+
+@pytest.fixture(scope="session")
+def small_data(small_room):
+    return small_room.data

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from components.clip.evaluate import Trial, _example_scores, _figures
-from components.clip.mismatches import any_other, meaning, one_attribute
+from components.clip.measures.mismatches import any_other, meaning, one_attribute
+from components.clip.measures.trial import Trial, example_scores, figures_of
 from components.engines.base.errors import StageError
 from components.engines.base.paths import read_json, read_jsonl
 from components.engines.captioned.dataset import CaptionedImages
 from components.engines.worlds.scenes import ATTRIBUTES, PHRASINGS, describe, scenes
-from tests.clip.clip_room import Room
+from tests.clip.small import small
+from tests.declared_figures import unwritten
 
 CAPTIONS = {
     describe(scene, number): scene
@@ -55,7 +56,7 @@ def test_mismatches_are_wrong_and_the_hard_ones_in_one_attribute_only(pairs):
 
 def test_the_oracle_is_perfect_and_controls_are_at_chance(pairs):
     trial = Trial(pairs, Oracle([pair.scene for pair in pairs]), seed=0)
-    figures = _figures(trial, _example_scores(trial))
+    figures = figures_of(trial, example_scores(trial))
     perfect = ("auc_any", "auc_one_attribute", "auc_unseen_any", "auc_unseen_one_attribute", "r_at_1")
     assert [figures[name] for name in perfect] == [1.0] * 5
     assert figures["r_at_1_text_to_image"] == 1
@@ -70,27 +71,23 @@ def test_a_scorer_blind_to_one_attribute_is_found_out_by_its_slice(pairs):
             return super()._vector({**scene, "colour": "red"})
 
     trial = Trial(pairs, ColourBlind([pair.scene for pair in pairs]), seed=0)
-    changed = _figures(trial, _example_scores(trial))["slices"]["changed"]
+    changed = figures_of(trial, example_scores(trial))["slices"]["changed"]
     assert changed["colour"]["auc_one_attribute"] == 0.5
     assert all(changed[name]["auc_one_attribute"] == 1 for name in changed if name != "colour")
 
 
-def test_rows_add_up_to_the_figures(tmp_path, small_data):
-    import shutil
-
-    for name in ("cleaned", "tokenizer"):
-        shutil.copytree(small_data / name, tmp_path / name)
-    room = Room(tmp_path)
-    room.train()
+def test_rows_add_up_to_the_figures(tmp_path, small_room):
+    room = small(tmp_path, small_room).run_all("train")
     figures = room.evaluate()
-    rows, settings = read_jsonl(tmp_path / "scores.jsonl"), read_json(tmp_path / "scores.json")
+    assert unwritten("clip", figures) == []
+    rows, settings = read_jsonl(room.reports / "scores.jsonl"), read_json(room.reports / "scores.json")
     assert len(rows) == figures["test_pairs"] == 40
     for name in settings["metrics"]:
         assert np.mean([row["metrics"][name] for row in rows]) == pytest.approx(figures[name])
     assert {row["slices"]["combination"] for row in rows} == {"seen", "unseen"}
-    assert {row["kind"] for row in read_jsonl(tmp_path / "samples.jsonl")} == {"bad", "good", "random"}
+    assert {row["kind"] for row in read_jsonl(room.reports / "samples.jsonl")} == {"bad", "good", "random"}
     assert 0 <= figures["auc_filter"] <= 1
-    assert "valid_loss" in (tmp_path / "train_curve.csv").read_text()
+    assert "valid_loss" in (room.reports / "train_curve.csv").read_text()
 
 
 def test_captions_of_one_meaning_are_all_right(pairs):

@@ -16,11 +16,11 @@ from components.engines.base.errors import UsageError
 from components.engines.captioned.dataset import CaptionedImages
 from components.engines.nn.checkpoints import load_tokenizer
 from components.engines.scoring.embedder import Embedder, load_clip, load_clip_processor
+from components.engines.training.checkpoints.saved_run import finished_fit
 from components.engines.training.loop import fit
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training
-from components.engines.training.ranks import Ranks
-from components.engines.training.saving import finished_fit
-from tests.clip.clip_room import SMALL, TRAINING, Room, make_task, sample
+from tests.clip.small import DATA, SMALL, TRAINING, make_task, small
 
 ROOT = Path(__file__).resolve().parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
@@ -97,16 +97,16 @@ def test_what_is_saved_loads_in_plain_transformers(embedder, small_data, tmp_pat
     assert torch.allclose(embedder.embed_texts(captions), theirs.text_embeds, atol=1e-6)
 
 
-def test_the_loss_is_transformers_own_times_the_batch(small_data):
-    task = make_task(small_data)
+def test_the_loss_is_transformers_own_times_the_batch(small_room):
+    task = make_task(small_room.root)
     task.model.eval()
     batch = task.batch(np.arange(8), epoch=0)
     expected = task.model(**batch, return_loss=True).loss
     assert task.loss(batch)[0].item() == pytest.approx(8 * expected.item(), rel=1e-5)
 
 
-def test_the_temperature_is_bounded(small_data):
-    task = make_task(small_data)
+def test_the_temperature_is_bounded(small_room):
+    task = make_task(small_room.root)
     task.model.eval()
     batch = task.batch(np.arange(8), epoch=0)
     losses = []
@@ -116,16 +116,16 @@ def test_the_temperature_is_bounded(small_data):
     assert losses[0] == pytest.approx(losses[1])
 
 
-def test_two_processes_train_what_one_trains(small_data, tmp_path):
+def test_two_processes_train_what_one_trains(small_room, tmp_path):
     """Captions on the other process compete too: half a batch of negatives would be another loss."""
     script = str(ROOT / "tests/engines/training/toy_run.py")
-    arguments = [json.dumps({"folder": str(small_data)}), TWO.model_dump_json(), str(tmp_path / "two")]
+    arguments = [json.dumps({"folder": str(small_room.root)}), TWO.model_dump_json(), str(tmp_path / "two")]
     done = subprocess.run(
-        [*TORCHRUN, script, "tests.clip.clip_room", *arguments],
+        [*TORCHRUN, script, "tests.clip.small", *arguments],
         cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False, timeout=200,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    one = fit(lambda: make_task(small_data), TWO, work=tmp_path / "one", ranks=Ranks.single(torch.device("cpu")))
+    one = fit(lambda: make_task(small_room.root), TWO, work=tmp_path / "one", ranks=Ranks.single(torch.device("cpu")))
     two = finished_fit(tmp_path / "two", TWO)
     assert [row["model_loss"] for row in two.curve] == pytest.approx([row["model_loss"] for row in one.curve], rel=1e-5)
     ours, theirs = (load_file(done.weights / "model.safetensors") for done in (one, two))
@@ -147,12 +147,10 @@ def test_what_would_change_or_break_the_contrast_is_refused(changes, words):
     Train(training=Training(**{**TRAINING.model_dump(exclude_unset=True), "layout": {"sharded": 2, "zero_stage": 1}}))
 
 
-def test_a_checkpoint_saved_by_transformers_goes_through_the_stages(tmp_path):
+def test_a_checkpoint_saved_by_transformers_goes_through_the_stages(small_room, tmp_path):
     from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
-    first = Room(tmp_path / "first")
-    first.data(sample())
-    text = load_tokenizer(tmp_path / "first/tokenizer")
+    text = load_tokenizer(small_room.data / "tokenizer")
     shape = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
     words = {"vocab_size": len(text), "eos_token_id": 3, "pad_token_id": 0, "max_position_embeddings": 40}
     config = CLIPConfig(
@@ -163,16 +161,15 @@ def test_a_checkpoint_saved_by_transformers_goes_through_the_stages(tmp_path):
     size = {"size": {"shortest_edge": 24}, "crop_size": {"height": 24, "width": 24}}
     CLIPImageProcessorPil(**size, image_mean=[0.5] * 3, image_std=[0.5] * 3).save_pretrained(tmp_path / "checkpoint")
 
-    room = Room(tmp_path / "second", SMALL.model_copy(update={"init_from": str(tmp_path / "checkpoint")}))
-    room.data(sample())
-    room.train()
+    architecture = SMALL.model_copy(update={"init_from": str(tmp_path / "checkpoint")})
+    room = small(tmp_path, architecture=architecture).run_all(*DATA, "train")
     assert room.evaluate()["test_pairs"] == 40
-    before, after = (CLIPModel.from_pretrained(tmp_path / name) for name in ("checkpoint", "second/model"))
+    before, after = (CLIPModel.from_pretrained(tmp_path / name) for name in ("checkpoint", "data/clip/model"))
     assert after.config.vision_config.image_size == 24
     moved = [not a.equal(b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
     assert any(moved)
-    assert load_clip_processor(tmp_path / "second/model").image_mean == (0.5, 0.5, 0.5)
+    assert load_clip_processor(room.data / "model").image_mean == (0.5, 0.5, 0.5)
 
     nowhere = SMALL.model_copy(update={"init_from": str(tmp_path / "nothing")})
     with pytest.raises(UsageError, match=r"Cannot load a tokenizer.*nothing"):
-        Room(tmp_path / "third", nowhere).data(sample())
+        small(tmp_path / "again", small_room, architecture=nowhere).run("tokenizer")

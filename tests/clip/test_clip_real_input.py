@@ -9,7 +9,7 @@ import pytest
 
 from components.clip.ingest import Ingest
 from components.engines.base.paths import read_json, read_jsonl
-from tests.clip.clip_room import Room
+from tests.clip.small import DATA, small
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data/image_caption"
 pytestmark = [
@@ -19,15 +19,13 @@ pytestmark = [
 
 
 def through_every_stage(root, source):
-    room = Room(root)
-    room.data(source, max_aspect=8, min_px=8)
-    room.train()
+    room = small(root, ingest=source, clean={"max_aspect": 8, "min_px": 8}).run_all(*DATA, "train")
     figures = room.evaluate()
     assert 0 <= figures["auc_any"] <= 1
     assert "auc_one_attribute" not in figures
     assert "auc_filter" not in figures
-    assert len(read_jsonl(root / "scores.jsonl")) == figures["test_pairs"] >= 20
-    return read_json(root / "cleaning.json")
+    assert len(read_jsonl(room.reports / "scores.jsonl")) == figures["test_pairs"] >= 20
+    return read_json(room.reports / "cleaning.json")
 
 
 def test_a_table_beside_its_images(tmp_path):

@@ -7,9 +7,9 @@ from components.clip.train import start
 from components.engines.base.errors import UsageError
 from components.engines.base.paths import write_json
 from components.engines.captioned.dataset import CaptionedImages
-from components.engines.sources.images import Limits, decode_image
+from components.engines.images.decode import Limits, decode_image
 from components.engines.worlds.captioned import bomb
-from tests.clip.clip_room import SMALL
+from tests.clip.small import SMALL
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +41,11 @@ def test_no_image_is_told_and_the_others_are_answered(served):
         "too many pixels", "empty file", "not an image", "",
     ]  # fmt: skip
     assert [one["score"] is None for one in answers] == [True, True, True, False]
-    with pytest.raises(UsageError, match=r"neither image nor text.*input 2"):
-        scorer.predict([{"text": "x"}, {}])
+    first, second = scorer.predict([{"text": "x"}, {}])
+    assert first["embedding"]
+    assert second["problem"].startswith("neither image nor text")
+    with pytest.raises(UsageError, match=r"No option called num_beams.*it has no options"):
+        scorer.predict([{"text": "x"}], num_beams=2)
     assert scorer.predict([]) == []
 
 

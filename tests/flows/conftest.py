@@ -49,7 +49,7 @@ def prefect_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         patch.delenv("PREFECT_API_URL", raising=False)
         patch.setenv("PREFECT_HOME", str(root))
         with log.open("w") as file:
-            process = servers.start_prefect(root, children, port, file)
+            process = servers.start_prefect(root, children, port, file, login=None)
             servers.wait_until(f"{url}/health", process, "Prefect", log)
     yield url
     children.stop_all()

@@ -28,6 +28,7 @@ toy:
     gate: enforce
     metric: exact
     thresholds: {exact: 0.5}
+    tolerance: 0.2
     resamples: 200
 """,
     "words.txt": "yes\n",
@@ -154,6 +155,7 @@ class Echo:
     outs: [data/toy/model]
   toy-evaluate:
     cmd: python -m components.toy.evaluate
+    meta: {model_parts: {model: .}, examples: [numbers]}
     deps: [data/code/toy-evaluate.json, data/toy/numbers.json, data/toy/model]
     params: [toy.evaluate]
     outs: [reports/toy/scores.json, reports/toy/rows.jsonl]

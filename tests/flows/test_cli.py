@@ -50,7 +50,7 @@ def test_every_verb_has_json_and_debug_and_a_module(verb, capsys):
     said = capsys.readouterr().out
     assert "--json" in said
     assert "--debug" in said
-    module = {"list": "listing", "reproduce": "rebuild"}.get(verb, verb)
+    module = {"list": "listing"}.get(verb, verb)
     assert (REPOSITORY / f"flows/commands/{module}.py").is_file()
 
 
@@ -109,8 +109,15 @@ def test_debug_shows_the_traceback(toy):
 
 def test_list(toy):
     assert json.loads(genworks(toy, "list", "--json").stdout) == [
-        {"system": "toy", "stages": ["toy-make", "toy-double", "toy-square", "toy-join"], "champion": None}
+        {
+            "system": "toy",
+            "stages": ["toy-make", "toy-double", "toy-square", "toy-join"],
+            "champion": None,
+            "problems": [],
+        }
     ]
+    shutil.rmtree(toy / ".dvc/tmp", ignore_errors=True)
+    (toy / ".dvc/tmp").touch()  # where DVC can take no lock, as in a project that may only be read
     assert "make → double → square → join" in genworks(toy, "list").stdout
 
 
@@ -120,6 +127,75 @@ def test_plan_takes_set_and_profile(toy):
     done = genworks(toy, "plan", "toy", "--profile", "quick", "--set", "toy.join.label=sum", "--json")
     assert json.loads(done.stdout)[0]["reasons"] == ["param toy.make.count: 4 → 2"]
     assert "count: 2  # how many numbers" in (toy / "params.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "nosuch", "--set", "toy.make.count=2"],
+        ["run", "toy", "--until", "nosuch", "--set", "toy.make.count=2"],
+        ["plan", "toy", "--until", "nosuch", "--set", "toy.make.count=2"],
+        ["run", "--set", "toy.make.count=2"],
+        ["run", "toy", "--set", "toy.make.count=2", "--set", "toy.make.nosuch=1"],
+        ["run", "toy", "--until", "make", "--set", "toy.square.power=two"],
+        ["plan", "toy", "--set", "toy.make.count=2024-05-01"],
+    ],
+)
+def test_what_is_refused_is_not_written(toy, words):
+    before = (toy / "params.yaml").read_bytes()
+    done = genworks(toy, *words, PREFECT_API_URL="http://127.0.0.1:9/api")
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert (toy / "params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize("until", ["make", "nosuch"])
+def test_until_of_several_systems_is_refused_before_params_are_written(toy, until):
+    edit(toy / "dvc.yaml", "  toy-make:", "  other-make:\n    cmd: echo\n  toy-make:")
+    before = (toy / "params.yaml").read_bytes()
+    for words in (["run", "toy", "other"], ["run", "--all"], ["plan", "toy", "other"]):
+        done = genworks(toy, *words, "--until", until, "--set", "toy.make.count=2")
+        assert done.returncode == 2, done.stderr
+        assert until in done.stderr
+        assert (toy / "params.yaml").read_bytes() == before
+
+
+def test_history_of_an_unknown_system_is_refused(toy):
+    done = genworks(toy, "history", "tyo")
+    assert done.returncode == 2
+    assert "did you mean toy" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["why", b"st\xffge"], ["predict", "toy", b"\xff\xfe"]])
+def test_a_word_that_is_not_utf_8_is_refused(toy, words):
+    done = genworks(toy, *words)
+    assert done.returncode == 2
+    assert f"Argument {len(words)} is not UTF-8" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_doctor_survives_odd_keys(toy):
+    edit(toy / "dvc.yaml", "  toy-make:", "  1:\n    cmd: echo\n  toy-make:")
+    edit(toy / "params.yaml", "toy:\n", "2: {}\ntoy:\n")
+    done = genworks(toy, "doctor", "--json")
+    assert done.returncode == 1
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert "1, 2" in " ".join(sorted(findings["dvc.yaml, params.yaml"]["detail"].replace("2, 1", "1, 2").split("  ")))
+    assert findings["disk"]["state"] in ("ok", "warn")
+
+
+def test_doctor_names_a_damaged_database_a_dead_server_and_what_kills_left(toy):
+    (toy / ".prefect").mkdir(exist_ok=True)
+    (toy / ".prefect/prefect.db").write_bytes(b"SQLite format 3\0" + b"x" * 4000)
+    (toy / ".work/estimate-abc").mkdir(parents=True)
+    done = genworks(toy, "doctor", "--json", PREFECT_API_URL="http://me:pa@127.0.0.1:9/api", TMPDIR="/tmp/" + "x" * 90)
+    findings = {finding["what"]: finding for finding in json.loads(done.stdout)}
+    assert "set" in findings["Prefect's database"]["detail"]
+    assert findings["Prefect"]["state"] == "fail"
+    assert "unset PREFECT_API_URL" in findings["Prefect"]["detail"]
+    assert "export TMPDIR=/tmp" in findings["a run's conditions"]["detail"]
+    assert ".work/estimate-abc" in findings["left by killed runs"]["detail"]
+    assert "me:pa" not in done.stdout
 
 
 def test_doctor_in_a_sound_project(toy):

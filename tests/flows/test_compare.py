@@ -15,6 +15,8 @@ from tests.flows.toy_project import clear_runs, edit, genworks, runs_of
 
 @pytest.mark.slow
 def test_compare_measures_judges_and_remembers(toy):
+    edit(toy / "components/toy/params.py", "    seed: int\n", "    seed: int = 0\n")
+    edit(toy / "params.yaml", "    seed: 0\n", "")  # what a comparison sets need not be listed
     commit(toy, "run")
     params = (toy / "params.yaml").read_text()
     done = genworks(toy, "compare", "toy", "factor", "--json")

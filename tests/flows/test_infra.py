@@ -63,6 +63,14 @@ def test_manifests_refer_to_volumes_settings_and_secrets_that_exist():
     assert set(re.findall(r"secretKeyRef: {name: ([\w-]+)", text)) <= {name for kind, name in made if kind == "Secret"}
 
 
+def test_the_cluster_may_grow_to_what_its_users_are_told():
+    group = documents(INFRA / "kubernetes/ray.yaml")[0]["spec"]["workerGroupSpecs"][0]
+    asked = group["template"]["spec"]["containers"][0]["resources"]["requests"]
+    most = {"GPU": group["maxReplicas"] * asked["nvidia.com/gpu"], "CPU": group["maxReplicas"] * int(asked["cpu"])}
+    told = documents(INFRA / "kubernetes/settings.yaml")[0]["data"]["GENWORKS_CLUSTER_LIMITS"]
+    assert told == ",".join(f"{name}={amount}" for name, amount in most.items())
+
+
 def test_versions_are_those_of_the_constraints():
     ray = documents(INFRA / "kubernetes/ray.yaml")[0]
     assert ray["spec"]["rayVersion"] == CONSTRAINTS["ray"]
@@ -76,6 +84,22 @@ def test_compose_opens_no_port_to_the_world_and_mounts_files_that_exist():
         for volume in service.get("volumes", []):
             source = volume.split(":")[0]
             assert not source.startswith(".") or (INFRA / source).is_file()
+
+
+def test_prefect_asks_for_a_login_and_no_password_stands_on_a_command_line():
+    services = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]
+    server, worker = services["prefect"]["environment"], services["worker"]
+    assert server["PREFECT_SERVER_API_AUTH_STRING"] == worker["environment"]["PREFECT_API_AUTH_STRING"]
+    assert server["PREFECT_SERVER_CORS_ALLOWED_ORIGINS"] == "http://localhost:4200"
+    assert "flows.worker" in str(worker["command"])
+    assert not [name for name, one in services.items() if "PASSWORD" in str(one.get("command"))]
+    pods = [document["spec"]["template"]["spec"] for path in ("prefect", "mlflow")
+            for document in documents(INFRA / f"kubernetes/{path}.yaml") if document["kind"] == "Deployment"]  # fmt: skip
+    containers = [container for pod in pods for container in pod["containers"]]
+    assert not [c for c in containers if "$(" in str(c.get("args"))]
+    server, worker = (c for c in containers if c["name"] in ("prefect", "worker"))
+    assert any(variable["name"] == "PREFECT_SERVER_API_AUTH_STRING" for variable in server["env"])
+    assert worker["args"] == ["python", "-m", "flows.worker", "--with-healthcheck"]
 
 
 def test_compose_settings_are_in_the_example():

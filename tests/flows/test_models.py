@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from components.engines.tracking.store import opened, store_of
 from tests.flows.registering_toy import commit, make_registering_toy
 from tests.flows.toy_project import edit, genworks, quiet_environment
 
@@ -63,16 +64,27 @@ def test_model_verbs(promoted, prefect_url):
     assert ask("promote", "toy", code=1)["decision"] == "refused"  # it was rolled back
     assert not [finding for finding in ask("doctor") if finding["state"] == "fail"]
 
+    with opened(store_of(root)) as client:  # by hand, as on MLflow's page
+        client.set_registered_model_alias("toy", "champion", "2")
+    moved = ["alias 'champion' points to version 2, the ledger says version 1"]
+    assert ask("history", "toy", code=1)["problems"] == moved
+    assert ask("list", code=1)[0]["problems"] == moved
+    assert [f for f in ask("doctor", code=1) if f["state"] == "fail" and "ledger" in f["what"]]
+    ask("rollback", "toy", "--to", "1", "--why", "set right")
+    assert ask("history", "toy")["problems"] == []
 
-def test_predict_answers_line_by_line_and_keeps_empty_ones(promoted):
+
+def test_predict_answers_line_by_line_and_asks_the_model_about_empty_ones_too(promoted):
     done = subprocess.run(
         [sys.executable, "-m", "flows.cli", "predict", "toy", "--alias", "1"],
         cwd=promoted, input="one\n\ntwo words\n", capture_output=True, text=True, env=quiet_environment(), check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "one one\n\ntwo words two words\n"
+    assert done.stdout == "one one\n \ntwo words two words\n"
     done = genworks(promoted, "predict", "toy", "--alias", "1", "--text", "hm", "--json")
     assert json.loads(done.stdout) == {"input": "hm", "output": {"said": "hm hm", "length": 2}}
+    done = genworks(promoted, "predict", "toy", "", "hm", "--alias", "1", "--json")
+    assert [json.loads(line)["output"]["length"] for line in done.stdout.splitlines()] == [0, 2], done.stderr
     done = genworks(promoted, "predict", "toy", "--alias", "77", "--text", "hm")
     assert done.returncode == 2
     assert "no version or alias '77'" in done.stderr

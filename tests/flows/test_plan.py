@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 
@@ -41,14 +42,16 @@ def test_everything_never_ran_in_a_fresh_clone(fresh_toy):
     assert all("never run" in plan.reasons for plan in plans)
 
 
-def test_planning_writes_nothing(toy):
+def test_planning_writes_nothing_but_what_it_remembers(toy):
     edit(toy / "components/toy/wheels.py", "number**power", "number**power + 0")
-    before = {
-        path: path.stat().st_mtime_ns for path in toy.rglob("*") if path.is_file() and ".dvc/tmp" not in str(path)
-    }
+
+    def written():
+        files = [path for path in toy.rglob("*") if path.is_file()]
+        return {p: p.stat().st_mtime_ns for p in files if ".dvc/tmp" not in str(p) and ".work/code" not in str(p)}
+
+    before = written()
     dag.plan(toy, ["toy"])
-    after = {path: path.stat().st_mtime_ns for path in toy.rglob("*") if path.is_file() and ".dvc/tmp" not in str(path)}
-    assert before == after
+    assert written() == before
 
 
 def test_comment_and_docstring_edits_rerun_nothing(toy):
@@ -59,11 +62,11 @@ def test_comment_and_docstring_edits_rerun_nothing(toy):
     assert runs_of(toy) == []
 
 
-def test_function_edit_reruns_exactly_the_stages_that_import_its_module_and_names_it(toy):
+def test_function_edit_reruns_exactly_the_stages_that_reach_it_and_names_it(toy):
     edit(toy / "components/toy/gears.py", "number * factor", "factor * number")
     assert to_run(toy) == ["toy-double", "toy-join"]
-    assert "module components.toy.gears changed" in reasons(toy, "toy-double")
-    assert "module components.toy.gears changed" in reasons(toy, "join")
+    assert "definition components.toy.gears.times changed" in reasons(toy, "toy-double")
+    assert "definition components.toy.gears.times changed" in reasons(toy, "join")
     assert reasons(toy, "square") == []
     dvc(toy, "repro")
     assert runs_of(toy) == ["double", "join"]
@@ -72,7 +75,7 @@ def test_function_edit_reruns_exactly_the_stages_that_import_its_module_and_name
 def test_engine_edit_reruns_every_stage_that_uses_it(toy):
     edit(toy / "components/engines/base/stage.py", "sys.exit(_run_reporting(", "raise SystemExit(_run_reporting(")
     assert to_run(toy) == ALL
-    assert "module components.engines.base.stage changed" in reasons(toy, "toy-square")
+    assert "definition components.engines.base.stage.main changed" in reasons(toy, "toy-square")
 
 
 def test_param_change_is_told_with_old_and_new_value(toy):
@@ -104,8 +107,8 @@ def test_outputs_that_only_need_restoring_rerun_nothing_downstream(toy):
 def test_library_version_is_named(toy, monkeypatch):
     from components.engines.base import fingerprint
 
-    real = fingerprint._version
-    monkeypatch.setattr(fingerprint, "_version", lambda name: "99.1" if name == "psutil" else real(name))
+    real = fingerprint.version_of
+    monkeypatch.setattr(fingerprint, "version_of", lambda name: "99.1" if name == "psutil" else real(name))
     assert any(reason.startswith("library psutil:") and reason.endswith("→ 99.1") for reason in reasons(toy, "make"))
 
 
@@ -167,3 +170,18 @@ def test_plan_and_why_print_json_alone(toy):
     assert plan[1] == {"stage": "toy-double", "run": True, "reasons": ["param toy.double.factor: 2 → 3"]}
     why = json.loads(genworks(toy, "why", "double", "--json").stdout)
     assert why == plan[1]
+
+
+def test_records_of_keys_by_module_say_so(toy):
+    """What lay in dvc.lock before keys were by definition: the stage runs once more, and the reason is in words."""
+    code = toy / "data/code/toy-double.json"
+    fingerprint = json.loads(code.read_text())
+    fingerprint["modules"] = {"components.toy.double": "0123456789abcdef", "components.toy.gears": "fedcba9876543210"}
+    md5 = hashlib.md5(code.read_bytes()).hexdigest()
+    old = json.dumps(fingerprint).encode()
+    new = hashlib.md5(old).hexdigest()
+    cache = toy / f".dvc/cache/files/md5/{new[:2]}/{new[2:]}"
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    cache.write_bytes(old)
+    edit(toy / "dvc.lock", md5, new)
+    assert reasons(toy, "double") == ["its code was recorded by module, keys are by definition now (docs/keys.md)"]

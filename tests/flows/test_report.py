@@ -6,6 +6,7 @@ import pytest
 
 from components.engines.base.errors import StageError, UsageError
 from flows.report import build_report
+from tests.flows.browser import laid_out, needs_browser
 
 METRICS = {"bleu": 97.25, "bleu_copy_source": 0.1, "slices": {"length": {"1-5": {"count": 3, "bleu": 90.0}}}}
 VERDICT = {
@@ -75,7 +76,7 @@ def test_what_is_missing_is_said(root):
     (root / "reports/toy/samples.jsonl").unlink()
     page = build_report("toy", root).read_text()
     assert "not judged yet" in page
-    assert "No samples" in page
+    assert "no stage wrote them: samples." in page
     (root / "reports/toy/metrics.json").unlink()
     with pytest.raises(UsageError, match="nothing to report"):
         build_report("toy", root)
@@ -111,3 +112,24 @@ def test_a_picture_outside_of_the_report_is_refused(root):
     (root / "reports/toy/pictures.json").write_text(json.dumps([picture]))
     with pytest.raises(StageError, match=r"not there: \.\./\.\./secret\.png"):
         build_report("toy", root)
+
+
+@needs_browser
+@pytest.mark.parametrize("width", [1200, 400])
+def test_in_a_browser_samples_stand_before_tables_nothing_overflows_and_no_planted_script_runs(root, tmp_path, width):
+    planted = "<script>document.title = 'run'</script>" + "x" * 300
+    row = {"id": "1", "kind": "bad", "fields": {"source": planted, "output": "é" * 200}, "score": 1.5}
+    (root / "reports/toy/samples.jsonl").write_text(json.dumps(row) + "\n")
+    found = laid_out(build_report("toy", root), width, tmp_path)
+    assert found["title"] == "toy — genworks report"
+    assert found["headings"] == [
+        "What it makes",
+        "Training",
+        "Results by slice and setting",
+        "All figures",
+        "Data",
+        "Promotion gate",
+        "Lineage",
+    ]
+    assert found["wide"] == []
+    assert found["empty"] == []

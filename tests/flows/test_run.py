@@ -53,6 +53,13 @@ def wait_for(what, seconds=150.0):
         time.sleep(0.02)
 
 
+def test_estimate_knows_how_long_what_has_just_run_took(fresh_toy_run):
+    done = genworks(fresh_toy_run, "estimate", "toy", "--json")
+    stages = json.loads(done.stdout)["stages"]
+    assert [stage["source"] for stage in stages] == ["last run"] * 4
+    assert all(stage["seconds"] > 0 for stage in stages)
+
+
 def test_run_leaves_the_lock_that_dvc_repro_leaves(toy, fresh_toy_run):
     assert lock(fresh_toy_run) == lock(toy)
     assert outputs(fresh_toy_run) == outputs(toy)
@@ -238,6 +245,34 @@ def test_ctrl_c_stops_the_stages_and_exits_130(toy, prefect_url):
     assert not list((toy / "data/toy").glob(".*.partial"))
 
 
+def test_sigterm_stops_the_stages_within_seconds_and_exits_143(toy, prefect_url):
+    process = start(toy, "--set", "toy.double.sleep=30", PREFECT_API_URL=prefect_url)
+    wait_for(lambda: "double" in runs_of(toy))
+    family = psutil.Process(process.pid).children(recursive=True)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert time.monotonic() - asked < 30  # 5 s on an idle machine
+    assert (toy / ".work/interrupted.log").read_text() == "double"
+    assert "Traceback" not in output
+    assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_a_prefect_server_that_dies_during_the_run_takes_nothing_along(toy):
+    process = start(toy, "--set", "toy.double.sleep=4")
+    wait_for(lambda: "double" in runs_of(toy))
+    family = psutil.Process(process.pid).children(recursive=True)
+    server = next(p for p in family if "uvicorn" in " ".join(p.cmdline()))
+    server.kill()
+    output, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, output
+    assert "toy-join" in output
+    assert "server went away" in output
+    assert "Traceback" not in output
+    assert dvc(toy, "status").stdout.split() == ["code:", "always", "changed"]
+
+
 def test_files_of_dvc_cut_short_by_a_kill_are_mended(toy, run):
     assert run("--set", "toy.double.factor=3").returncode == 0
     for broken in ("dvc.lock", ".dvc/tmp/rwlock"):
@@ -252,7 +287,7 @@ def test_files_of_dvc_cut_short_by_a_kill_are_mended(toy, run):
 
 def test_a_path_that_another_dvc_uses_is_waited_for(toy, prefect_url):
     table = toy / ".dvc/tmp/rwlock"
-    blocker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+    blocker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)", "repro"])
     held = {str(toy / "data/toy/doubled.json"): {"pid": blocker.pid, "cmd": "somebody's dvc repro"}}
     table.write_text(json.dumps({"read": {}, "write": held}))
     started_at = time.monotonic()

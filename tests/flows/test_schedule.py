@@ -54,10 +54,11 @@ def test_deployment_runs_on_its_schedule_against_a_server_on_postgresql(fresh_to
         log, worker_log = root / "server.log", root / "worker.log"
         try:
             with log.open("w") as file, worker_log.open("w") as worker_file:
-                server = servers.start_prefect(root, children, port, file)
+                server = servers.start_prefect(root, children, port, file, login=None)
                 servers.wait_until(f"{api}/health", server, "Prefect", log)
-                up._deploy(root, children, api, root / "deploy.log")
-                up.start_worker(root, children, api, worker_file)
+                server_api = servers.PrefectApi(api, lambda: None)
+                up._deploy(root, children, server_api, root / "deploy.log")
+                up.start_worker(root, children, server_api, worker_file)
                 run = completed_run(api, worker_log)
         finally:
             children.stop_all()

@@ -153,3 +153,44 @@ def test_models_of_the_stages_tell_their_keys(toy):
     assert apply(toy, "toy.double.extra=1") == ["toy.double.extra: 0.5 → 1.0"]
     with pytest.raises(UsageError, match=r"did you mean toy\.double\.extra"):
         apply(toy, "toy.double.exrta=1")
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("demo.train.name=2024-05-01", "2024-05-01"),
+        ("demo.train.name=a red fox #3 of 7", "a red fox #3 of 7"),
+        ("demo.train.name=#tag", "#tag"),
+        ("demo.train.fields={source: 2024-05-01}", {"source": "2024-05-01"}),
+    ],
+)
+def test_a_value_is_kept_as_it_was_given(root, word, value):
+    apply(root, word)
+    node = yaml.safe_load((root / "params.yaml").read_text())
+    for part in word.split("=")[0].split("."):
+        node = node[part]
+    assert node == value
+
+
+@pytest.mark.parametrize("word", ["demo.train.name=!!binary aGk=", "demo.train.rate=.nan", "demo.train.list=[1] # one"])
+def test_a_value_that_params_cannot_hold_is_refused(root, word):
+    with pytest.raises(UsageError):
+        apply(root, word)
+    assert (root / "params.yaml").read_text() == TEXT
+
+
+def test_an_edit_keeps_line_ends_link_and_mode(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(edits, "known_keys", lambda _: {"demo.train.workers": 1})
+    real = tmp_path / "elsewhere" / "real.yaml"
+    real.parent.mkdir()
+    (root / "params.yaml").unlink()
+    real.write_bytes(TEXT.replace("\n", "\r\n").encode())
+    real.chmod(0o640)
+    (root / "params.yaml").symlink_to(real)
+    apply(root, "demo.train.steps=7", "demo.train.workers=3")
+    assert (root / "params.yaml").is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o640
+    written = real.read_bytes()
+    assert written.count(b"\n") == written.count(b"\r\n") == TEXT.count("\n") + 1
+    assert b"    steps: 7   # how many\r\n" in written
+    assert yaml.safe_load(written)["demo"]["train"]["workers"] == 3

@@ -55,3 +55,15 @@ def test_a_system_without_stored_scores_says_what_to_run(toy):
     done = genworks(toy, "whatif", "toy", "--threshold", "0.5")
     assert done.returncode == 2
     assert "genworks run toy --until filter" in done.stderr
+
+
+def test_of_several_filters_one_is_named(toy):
+    rows = [f"{n},train,{name},{score},{int(wrong)}" for name in "ab" for n, (score, wrong) in enumerate(SCORES)]
+    (toy / "reports/toy/filter_scores.csv").write_text("\n".join(["key,split,filter,score,wrong", *rows]) + "\n")
+    (toy / "reports/toy/filtering.json").write_text(json.dumps({"thresholds": {"a": 0.5, "b": 0.65}}))
+    found = json.loads(genworks(toy, "whatif", "toy", "--filter", "b", "--threshold", "0.65", "--json").stdout)
+    assert (found["filter"], found["pairs"], found["thresholds"][0]["current"]) == ("b", 6, True)
+    for asked in ([], ["--filter", "c"]):
+        done = genworks(toy, "whatif", "toy", *asked)
+        assert done.returncode == 2
+        assert "--filter: a, b" in done.stderr

@@ -2,12 +2,16 @@
 
 import pytest
 
-from tests.image_captioning.captioning_room import Room, sample
+from tests.clip.small import DATA
+from tests.image_captioning.small import small
 
 
 @pytest.fixture(scope="session")
-def small_data(tmp_path_factory):
-    """Folder of a small sample world, cleaned, with its tokenizer."""
-    root = tmp_path_factory.mktemp("captioning_data")
-    Room(root).data(sample())
-    return root
+def small_room(tmp_path_factory):
+    """A small sample world, cleaned, with its tokenizer."""
+    return small(tmp_path_factory.mktemp("captioning")).run_all(*DATA)
+
+
+@pytest.fixture(scope="session")
+def small_data(small_room):
+    return small_room.data

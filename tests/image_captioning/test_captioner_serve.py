@@ -4,14 +4,15 @@ import base64
 
 import pytest
 
+from components.engines.base.errors import UsageError
 from components.engines.base.paths import write_json
 from components.engines.captioned.dataset import CaptionedImages
-from components.engines.sources.images import Limits, decode_image, flat_png
+from components.engines.images.decode import Limits, decode_image, flat_png
 from components.engines.worlds.captioned import bomb
 from components.image_captioning.register import Register
 from components.image_captioning.serve import SETTINGS, Captioner
 from components.image_captioning.train import start
-from tests.image_captioning.captioning_room import DECODING, SMALL
+from tests.image_captioning.small import DECODING, SMALL
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +59,7 @@ def test_captions_are_made_inclusive_unless_told_otherwise(served, monkeypatch):
         pipeline = Captioner(Saying(), DECODING, Limits(), inclusive=inclusive)
         return pipeline.predict([{"image": flat_png(9, (1, 2, 3))}])
 
-    assert said(True) == [{"caption": "a firefighter with their dog", "score": -0.5, "problem": None}]
+    assert said(True) == [{"caption": "a firefighter with their dog", "score": -0.5, "refused": None, "problem": None}]
     assert said(False)[0]["caption"] == "a fireman with his dog"
 
 
@@ -67,7 +68,7 @@ def test_decoding_can_be_chosen_per_call(served):
     asked = [{"image": flat_png(32, (200, 20, 20))}]
     short = captioner.predict(asked, max_new_tokens=1)[0]["caption"]
     assert len(short) < len(captioner.predict(asked)[0]["caption"])
-    with pytest.raises(ValueError, match="num_beams means nothing"):
+    with pytest.raises(UsageError, match="num_beams means nothing"):
         captioner.predict(asked, strategy="greedy")
 
 

@@ -14,8 +14,10 @@ from components.engines.generation.text import Generated
 from components.engines.worlds.scenes import PHRASINGS, Scene, describe
 from components.image_captioning.evaluate import Evaluate
 from components.image_captioning.ingest import Ingest
-from components.image_captioning.trial import Trial, examples_of
-from tests.image_captioning.captioning_room import DECODING, Room
+from components.image_captioning.measures.trial import Trial, examples_of
+from tests.clip.small import DATA
+from tests.declared_figures import unwritten
+from tests.image_captioning.small import DECODING, small, with_clip
 
 PARAMS = Evaluate(decoding=DECODING)
 
@@ -43,7 +45,8 @@ class Embedding:
 
 def tried(data, captions_of):
     examples = examples_of(data / "cleaned")
-    trial = Trial(PARAMS, data / "cleaned", Knowing([captions_of(one) for one in examples]), Embedding())
+    captioner = Knowing([captions_of(one) for one in examples])
+    trial = Trial(data / "cleaned", captioner, Embedding(), decoding=PARAMS.decoding, batch_size=64, seed=PARAMS.seed)
     rows = trial.example_scores()
     return trial, rows, trial.figures(rows)
 
@@ -72,14 +75,11 @@ def test_one_wrong_attribute_is_not_exact_and_shows_which(small_data):
     assert all(row["metrics"]["exact"] == row["metrics"]["colour"] for row in rows)
 
 
-def test_rows_add_up_to_the_figures_and_pictures_lie_beside_the_samples(small_data, tmp_path):
-    for name in ("cleaned", "tokenizer"):
-        (tmp_path / name).symlink_to(small_data / name)
-    room = Room(tmp_path)
-    room.train()
-    room.clip()
-    figures = room.evaluate()
-    rows, told = read_jsonl(tmp_path / "scores.jsonl"), read_json(tmp_path / "scores.json")
+def test_rows_add_up_to_the_figures_and_pictures_lie_beside_the_samples(small_room, tmp_path):
+    room = small(tmp_path, small_room).run_all("train")
+    figures = with_clip(room).evaluate()
+    assert unwritten("image_captioning", figures) == []
+    rows, told = read_jsonl(room.reports / "scores.jsonl"), read_json(room.reports / "scores.json")
     assert len(rows) == figures["test_images"] == 40
     for name in ("cider", "rouge_l", "clip_score", "exact"):
         assert np.mean([row["metrics"][name] for row in rows]) == pytest.approx(figures[name])
@@ -87,12 +87,12 @@ def test_rows_add_up_to_the_figures_and_pictures_lie_beside_the_samples(small_da
     assert told["metrics"]["bleu"]["aggregate"] == "bleu"
     assert {row["slices"]["combination"] for row in rows} == {"seen", "unseen"}
     assert figures["clip_score_reference"] != figures["clip_score_shuffled_images"]
-    samples = read_jsonl(tmp_path / "samples.jsonl")
+    samples = read_jsonl(room.reports / "samples.jsonl")
     assert len(samples) == 6
-    shown = {one.key: one for one in CaptionedImages(tmp_path / "cleaned", "test")}
+    shown = {one.key: one for one in CaptionedImages(small_room.data / "cleaned", "test")}
     for sample in samples:
-        assert (tmp_path / sample["pictures"]["image"]).read_bytes() == shown[sample["id"]].image
-    assert len(list((tmp_path / "gallery").iterdir())) <= 6
+        assert (room.reports / sample["pictures"]["image"]).read_bytes() == shown[sample["id"]].image
+    assert len(list((room.reports / "gallery").iterdir())) <= 6
 
 
 def test_all_captions_of_an_image_are_its_references(tmp_path):
@@ -107,12 +107,12 @@ def test_all_captions_of_an_image_are_its_references(tmp_path):
             for way in ("outside", "seen", "alone")
         ]
     pandas.DataFrame(rows).to_parquet(tmp_path / "images.parquet")
-    room = Room(tmp_path)
-    room.data(Ingest(source=str(tmp_path / "images.parquet"), valid_fraction=0.2, test_fraction=0.3), copies="pair")
-    examples = examples_of(tmp_path / "cleaned")
-    assert 3 * len(examples) == len(CaptionedImages(tmp_path / "cleaned", "test"))
+    source = Ingest(source=str(tmp_path / "images.parquet"), valid_fraction=0.2, test_fraction=0.3)
+    room = small(tmp_path, ingest=source, clean={"copies": "pair"}).run_all(*DATA)
+    examples = examples_of(room.data / "cleaned")
+    assert 3 * len(examples) == len(CaptionedImages(room.data / "cleaned", "test"))
     assert all(len(one.references) == 3 and one.references[0].startswith("a ") for one in examples)
-    _, rows, figures = tried(tmp_path, lambda one: one.references[1].upper())
+    _, rows, figures = tried(room.data, lambda one: one.references[1].upper())
     assert figures["references_per_image"] == 3
     assert figures["rouge_l"] == 1
     assert "exact" not in figures

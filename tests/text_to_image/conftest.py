@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from tests.text_to_image.t2i_room import Room, make_data, shaped
+from tests.text_to_image.small import make_data, shaped, small
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,27 +16,28 @@ def _one_thread():
 
 
 @pytest.fixture(scope="session")
-def t2i_data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("t2i_data")
-    make_data(root)
-    return root
+def t2i_base(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("t2i_data"))
 
 
 @pytest.fixture(scope="session")
-def dit_room(tmp_path_factory, t2i_data):
+def t2i_data(t2i_base):
+    return t2i_base.data
+
+
+@pytest.fixture(scope="session")
+def dit_room(tmp_path_factory, t2i_base):
     """A room whose stages have all run, with a diffusion transformer."""
-    return _run(Room(tmp_path_factory.mktemp("dit"), t2i_data))
+    return _run(small(tmp_path_factory.mktemp("dit"), t2i_base))
 
 
 @pytest.fixture(scope="session")
-def unet_room(tmp_path_factory, t2i_data):
+def unet_room(tmp_path_factory, t2i_base):
     """The same with a U-Net."""
-    return _run(Room(tmp_path_factory.mktemp("unet"), t2i_data, shaped(network="unet")))
+    return _run(small(tmp_path_factory.mktemp("unet"), t2i_base, shaped(network="unet")))
 
 
 def _run(room):
-    room.autoencoder()
-    room.text_encoder()
-    room.precompute(dtype="fp32")
-    room.train()
-    return room
+    room.run_all("train_autoencoder", "train_text_encoder")
+    room.run("cache_latents", dtype="fp32")
+    return room.run_all("train")

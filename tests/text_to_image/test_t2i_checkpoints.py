@@ -16,10 +16,11 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from components.engines.base.errors import UsageError
+from components.engines.diffusion.denoiser import denoise, load_denoiser
+from components.engines.diffusion.generator import Generator
+from components.engines.latents.autoencoder import load_autoencoder
 from components.text_to_image.architecture import Architecture
-from components.text_to_image.generator import Generator
-from components.text_to_image.model import denoise, load_autoencoder, load_denoiser
-from tests.text_to_image.t2i_room import Room, make_tokenizer, shaped
+from tests.text_to_image.small import make_tokenizer, shaped, small
 
 LINEAR = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
@@ -95,11 +96,17 @@ CHECKPOINTS = {"unet": save_stable_diffusion, "dit": save_pixart}
 
 
 @pytest.fixture(params=CHECKPOINTS)
-def room(request, tmp_path, t2i_data):
+def room(request, tmp_path, t2i_base):
     torch.manual_seed(1)
     CHECKPOINTS[request.param](tmp_path / "checkpoint")
     architecture = shaped(network=request.param, init_from=str(tmp_path / "checkpoint"))
-    return Room(tmp_path / "room", t2i_data, architecture)
+    return small(tmp_path / "room", t2i_base, architecture)
+
+
+def parts_as_they_are(room):
+    """The room with the checkpoint's autoencoder and text encoder."""
+    room.run("train_autoencoder", enabled=False)
+    return room.run_all("train_text_encoder")
 
 
 def weights_of(module):
@@ -107,12 +114,13 @@ def weights_of(module):
 
 
 def test_a_checkpoint_goes_through_all_stages_and_back_into_plain_diffusers(room, tmp_path):
-    checkpoint, part = tmp_path / "checkpoint", {"unet": "unet", "dit": "transformer"}[room.architecture.network]
-    room.autoencoder(enabled=False)
-    room.text_encoder()
-    room.precompute()
-    model = room.train()
-    taken, given = load_autoencoder(room.root / "autoencoder"), load_autoencoder(checkpoint, "vae")
+    checkpoint, part = (
+        tmp_path / "checkpoint",
+        {"unet": "unet", "dit": "transformer"}[room.sections["architecture"].network],
+    )
+    parts_as_they_are(room).run("cache_latents")
+    model = room.run("train")["model"]
+    taken, given = load_autoencoder(room.data / "autoencoder"), load_autoencoder(checkpoint, "vae")
     assert torch.equal(weights_of(taken), weights_of(given))
     assert taken.config.scaling_factor == 0.5
     before, after = load_denoiser(checkpoint, part), load_denoiser(model, part)
@@ -129,26 +137,24 @@ def test_a_checkpoint_goes_through_all_stages_and_back_into_plain_diffusers(room
 
 
 def test_a_checkpoint_can_be_used_without_any_training(room, tmp_path):
-    room.autoencoder(enabled=False)
-    room.text_encoder()
-    room.precompute()
-    ours = Generator.load(room.train(enabled=False))
+    parts_as_they_are(room).run("cache_latents")
+    outs = room.run("train", enabled=False)
+    ours = Generator.load(outs["model"])
     theirs = DiffusionPipeline.from_pretrained(tmp_path / "checkpoint")
-    part = theirs.unet if room.architecture.network == "unet" else theirs.transformer
+    part = theirs.unet if room.sections["architecture"].network == "unet" else theirs.transformer
     assert torch.equal(weights_of(ours.network), weights_of(part))
-    assert (room.root / "model_curve.csv").read_text() == "step\n"
+    assert outs["train_curve"].read_text() == "step\n"
 
 
 def test_pictures_of_another_size_than_the_checkpoints_are_refused(room):
-    room.autoencoder(enabled=False)
-    room.text_encoder()
-    room.architecture = Architecture(**{**room.architecture.model_dump(), "image_px": 32})
+    parts_as_they_are(room)
+    room.sections["architecture"] = Architecture(**{**room.sections["architecture"].model_dump(), "image_px": 32})
     with pytest.raises(UsageError, match=r"Latents are 4 x 16 x 16, but the denoiser wants 4 x 8 x 8"):
-        room.train(enabled=False)
+        room.run("train", enabled=False)
 
 
 def test_a_fine_tuned_autoencoder_keeps_the_latent_space_its_denoiser_knows(room):
-    folder = room.autoencoder()
+    folder = room.run("train_autoencoder")["autoencoder"]
     config = load_autoencoder(folder).config
     assert (config.scaling_factor, config.shift_factor) == (0.5, None)
 
@@ -190,9 +196,9 @@ def test_a_transformer_that_is_told_the_size_of_the_picture_hears_it_in_pixels()
         assert torch.equal(denoise(network, latents, torch.tensor([5, 9]), text, mask), direct)
 
 
-def test_a_folder_that_is_no_checkpoint_is_refused_by_every_stage(tmp_path, t2i_data):
-    room = Room(tmp_path, t2i_data, shaped(init_from=str(tmp_path / "nothing")))
+def test_a_folder_that_is_no_checkpoint_is_refused_by_every_stage(tmp_path, t2i_base):
+    room = small(tmp_path, t2i_base, shaped(init_from=str(tmp_path / "nothing")))
     with pytest.raises(UsageError, match=r"Cannot load a AutoencoderKL.*nothing/vae"):
-        room.autoencoder(enabled=False)
+        room.run("train_autoencoder", enabled=False)
     with pytest.raises(UsageError, match="Cannot load a text encoder"):
-        room.text_encoder()
+        room.run("train_text_encoder")

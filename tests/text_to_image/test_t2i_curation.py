@@ -10,74 +10,67 @@ from PIL import Image
 from components.engines.base.errors import StageError
 from components.engines.base.paths import digest_path, read_json, read_jsonl, write_json
 from components.engines.captioned.dataset import Captioned
+from components.engines.captioned.filter import figures
+from components.engines.captioned.marks import is_wrong
+from components.engines.captioned.recaption import Recaptioner
 from components.engines.generation.text import Generated
 from components.engines.shards.manifest import read_manifest
 from components.engines.shards.mapper import Rejected
-from components.text_to_image.filter import figures
 from components.text_to_image.recaption import Recaption
-from components.text_to_image.recaptioning import Recaptioning
-from components.text_to_image.relevance import is_wrong
-from tests.text_to_image.curation_room import GREEDY, SPLITS, THRESHOLD, Room, make_data, png
-
-NOWHERE = "models that nothing may load"
+from tests.text_to_image.taught import GREEDY, SPLITS, THRESHOLD, curating, figures_of, make_data, pairs, png
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("curation_data")
-    make_data(root)
-    return root
+    return make_data(tmp_path_factory.mktemp("curation_data"))
 
 
 @pytest.fixture(scope="module")
 def curated(tmp_path_factory, data):
     """A room after both stages, which no test changes."""
-    room = Room(tmp_path_factory.mktemp("curated"), data)
-    room.filter()
-    room.recaption()
-    return room
+    return curating(tmp_path_factory.mktemp("curated"), data).run_all("filter", "recaption")
 
 
 def refused(room):
     """By key, the samples that recaption refused, as it wrote them."""
-    rows = read_jsonl(room.root / "curated" / "rejected.jsonl")
+    rows = read_jsonl(room.data / "curated" / "rejected.jsonl")
     made = [Captioned.from_sample({"__key__": row["key"], "image": b"", "json": row["fields"]["json"]}) for row in rows]
     return {one.key: one for one in made}
 
 
 def test_the_filter_marks_what_lies_below_the_threshold_and_keeps_everything_as_it_was(curated, data):
-    before, after = Room(data, data).pairs("cleaned"), curated.pairs("scored")
+    before, after = pairs(data, "cleaned"), pairs(curated, "scored")
     assert list(after) == list(before)
     assert len(after) == sum(SPLITS.values())
     for key, one in after.items():
-        known = {name: value for name, value in one.told.items() if name not in {"relevance", "marked"}}
-        assert (one.image, one.caption, known) == (before[key].image, before[key].caption, before[key].told)
-        assert one.told["marked"] == (one.told["relevance"] < THRESHOLD)
-    assert 0 < sum(one.told["marked"] for one in after.values()) < len(after) / 2
+        known = {name: value for name, value in one.metadata.items() if name not in {"relevance", "marked"}}
+        assert (one.image, one.caption, known) == (before[key].image, before[key].caption, before[key].metadata)
+        assert one.metadata["marked"] == (one.metadata["relevance"] < THRESHOLD)
+    assert 0 < sum(one.metadata["marked"] for one in after.values()) < len(after) / 2
 
 
 def test_a_score_is_the_cosine_that_plain_transformers_gives(curated, data):
     from transformers import AutoTokenizer, CLIPImageProcessorPil, CLIPModel
 
-    folder, pairs = data / "clip", list(curated.pairs("scored", ["valid"]).values())
+    folder, shown = data.root / "data/clip/model", list(pairs(curated, "scored", ["valid"]).values())
     network, tokenizer = CLIPModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
-    pixels = CLIPImageProcessorPil.from_pretrained(folder)(images=[one.open() for one in pairs], return_tensors="pt")
-    tokens = tokenizer([one.caption for one in pairs], padding=True, return_tensors="pt")
+    pixels = CLIPImageProcessorPil.from_pretrained(folder)(images=[one.open() for one in shown], return_tensors="pt")
+    tokens = tokenizer([one.caption for one in shown], padding=True, return_tensors="pt")
     inputs = {name: tokens[name] for name in ("input_ids", "attention_mask")}
     with torch.inference_mode():
         output = network(pixel_values=pixels["pixel_values"], **inputs)
     expected = (output.image_embeds * output.text_embeds).sum(1).tolist()
-    assert [one.told["relevance"] for one in pairs] == pytest.approx(expected, abs=1e-5)
+    assert [one.metadata["relevance"] for one in shown] == pytest.approx(expected, abs=1e-5)
 
 
 def test_the_table_of_scores_holds_what_training_could_see_with_the_truth(curated):
-    with (curated.root / "filter_scores.csv").open(newline="") as file:
+    with (curated.reports / "filter_scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    pairs = curated.pairs("scored", ["train", "valid"])
-    assert [row["key"] for row in rows] == list(pairs)
-    for row, one in zip(rows, pairs.values(), strict=True):
+    scored = pairs(curated, "scored", ["train", "valid"])
+    assert [row["key"] for row in rows] == list(scored)
+    for row, one in zip(rows, scored.values(), strict=True):
         assert row["split"] == one.key.split("-")[0]
-        assert float(row["score"]) == pytest.approx(one.told["relevance"], abs=1e-6)
+        assert float(row["score"]) == pytest.approx(one.metadata["relevance"], abs=1e-6)
         assert row["wrong"] == str(int(is_wrong(one)))
 
 
@@ -109,27 +102,26 @@ def test_where_nothing_is_marked_there_is_no_precision_to_tell_of():
 def test_unchecked_images_are_not_filtered(tmp_path, data):
     write_json(tmp_path / "checked.json", {"success": False})
     with pytest.raises(StageError, match="data checks failed"):
-        Room(tmp_path, data).filter(checked=tmp_path / "checked.json")
-    assert not (tmp_path / "scored").exists()
+        curating(tmp_path, data).run("filter", checked=tmp_path / "checked.json")
+    assert not (tmp_path / "data/text_to_image/scored").exists()
 
 
-class Spoken(Recaptioning):
+class Spoken(Recaptioner):
     """Recaptioning with doubles for both models: a caption says its own cosine, and a picture's red value its new caption."""
 
     def __init__(self, params, threshold):
         self.params, self.threshold = params, threshold
-        self.embedder = self.captioner = self
+        self.scorers = self.captioner = self.clip = self
 
     def caption(self, pictures, decoding, *, scored):
         reds = [picture.getpixel((0, 0))[0] for picture in pictures]
         return [Generated(f"{red / 100:.2f}" if red else "", 0.0, [], True) for red in reds]
 
-    def embed_images(self, pictures):
-        return torch.tensor([[1.0, 0.0]] * len(pictures))
+    def pixels(self, pictures):
+        return torch.zeros(len(pictures), 3, 1, 1)
 
-    def embed_texts(self, texts):
-        cosines = torch.tensor([float(text or 0.9) for text in texts])
-        return torch.stack([cosines, (1 - cosines.square()).sqrt()], 1)
+    def scores(self, keys, pixels, captions, batch_size):
+        return [float(caption or 0.9) for caption in captions]
 
 
 def pair(key, old, new):
@@ -156,8 +148,8 @@ def test_a_new_caption_is_taken_if_it_fits_and_gains_enough(old, new, taken):
     if taken:
         made = Captioned.from_sample(answer)
         assert made.caption == f"{new:.2f}"
-        assert made.told["relevance"] == pytest.approx(new, abs=1e-6)
-        assert made.told["before"] == {"caption": f"{old:.2f}", "relevance": old}
+        assert made.metadata["relevance"] == pytest.approx(new, abs=1e-6)
+        assert made.metadata["before"] == {"caption": f"{old:.2f}", "relevance": old}
         assert made.image == marked.image
     else:
         assert isinstance(answer, Rejected)
@@ -171,30 +163,33 @@ def test_new_captions_are_inclusive_before_they_are_scored(inclusive, taken):
         def caption(self, pictures, decoding, *, scored):
             return [Generated("a man at a table", 0.0, [], True) for _ in pictures]
 
-        def embed_texts(self, texts):
-            assert texts == [taken]
-            return torch.tensor([[1.0, 0.0]])
+        def scores(self, keys, pixels, captions, batch_size):
+            assert captions == [taken]
+            return [1.0]
 
     (answer,) = Gendered(Recaption(decoding=GREEDY, inclusive=inclusive), 0.5).apply([pair("marked", 0.2, 0.8)])
     assert Captioned.from_sample(answer).caption == taken
 
 
 def test_recaptioning_takes_wrong_captions_away_and_the_counts_add_up(curated):
-    before, after, gone = curated.pairs("scored"), curated.pairs("curated"), refused(curated)
+    before, after, gone = pairs(curated, "scored"), pairs(curated, "curated"), refused(curated)
     assert after.keys() | gone.keys() == before.keys()
     assert not after.keys() & gone.keys()
-    books = read_manifest(curated.root / "curated").funnel
+    books = read_manifest(curated.data / "curated").funnel
     assert (books.seen, books.kept, sum(books.rejected.values())) == (len(before), len(after), len(gone))
-    renewed = {key for key, one in after.items() if "before" in one.told}
-    assert renewed | gone.keys() == {key for key, one in before.items() if one.told["marked"]}
+    renewed = {key for key, one in after.items() if "before" in one.metadata}
+    assert renewed | gone.keys() == {key for key, one in before.items() if one.metadata["marked"]}
     for key, one in after.items():
-        assert one.told["relevance"] >= THRESHOLD
+        assert one.metadata["relevance"] >= THRESHOLD
         if key in renewed:
-            assert one.told["before"] == {"caption": before[key].caption, "relevance": before[key].told["relevance"]}
+            assert one.metadata["before"] == {
+                "caption": before[key].caption,
+                "relevance": before[key].metadata["relevance"],
+            }
         else:
             assert one.to_sample() == before[key].to_sample()
-    assert {key: one.told["relevance"] for key, one in gone.items()} == {
-        key: before[key].told["relevance"] for key in gone
+    assert {key: one.metadata["relevance"] for key, one in gone.items()} == {
+        key: before[key].metadata["relevance"] for key in gone
     }
     assert sum(is_wrong(one) for one in before.values()) == len(before) / 3
     assert sum(is_wrong(one) for one in after.values()) <= 2
@@ -202,66 +197,63 @@ def test_recaptioning_takes_wrong_captions_away_and_the_counts_add_up(curated):
 
 
 def test_the_curations_figures_are_those_of_what_it_wrote(curated):
-    found = read_json(curated.root / "curation.json")
-    before, after = (curated.pairs(folder, ["train", "valid"]) for folder in ("scored", "curated"))
-    renewed = [one for one in after.values() if "before" in one.told]
+    found = read_json(curated.reports / "curation.json")
+    before, after = (pairs(curated, folder, ["train", "valid"]) for folder in ("scored", "curated"))
+    renewed = [one for one in after.values() if "before" in one.metadata]
     assert found["pairs"] == found["kept_as_found"] + found["recaptioned"] + found["refused"] == len(before)
     assert (found["recaptioned"], found["refused"]) == (len(renewed), len(before) - len(after))
     assert found["wrong_before"] == pytest.approx(1 / 3)
     assert found["wrong_after"] == pytest.approx(sum(is_wrong(one) for one in after.values()) / len(after))
-    gains = [one.told["relevance"] - one.told["before"]["relevance"] for one in renewed]
+    gains = [one.metadata["relevance"] - one.metadata["before"]["relevance"] for one in renewed]
     assert found["mean_gain"] == pytest.approx(sum(gains) / len(gains))
     assert found["mean_gain"] > 0.3
 
 
 def test_samples_show_captions_before_and_after_beside_their_pictures(curated):
-    rows, after = read_jsonl(curated.root / "recaption_samples.jsonl"), curated.pairs("curated", ["train"])
+    rows, after = read_jsonl(curated.reports / "recaption_samples.jsonl"), pairs(curated, "curated", ["train"])
     assert 0 < len(rows) <= 12
     for row in rows:
         one = after[row["id"]]
-        assert (row["fields"]["before"], row["fields"]["after"]) == (one.told["before"]["caption"], one.caption)
-        assert (curated.root / row["pictures"]["image"]).read_bytes() == one.image
+        assert (row["fields"]["before"], row["fields"]["after"]) == (one.metadata["before"]["caption"], one.caption)
+        assert (curated.reports / row["pictures"]["image"]).read_bytes() == one.image
 
 
 @pytest.mark.parametrize("marked", ["keep", "drop"])
-def test_kept_or_dropped_the_marked_pairs_need_no_models(tmp_path, data, curated, marked):
-    shutil.copytree(curated.root / "scored", tmp_path / "scored")
-    room = Room(tmp_path, data, clip=tmp_path / NOWHERE, captioner=tmp_path / NOWHERE)
-    found = room.recaption(marked=marked)
-    before, after = room.pairs("scored"), room.pairs("curated")
-    wanted = [key for key, one in before.items() if marked == "keep" or not one.told["marked"]]
+def test_kept_or_dropped_the_marked_pairs_need_no_models(tmp_path, curated, marked):
+    room, nowhere = curating(tmp_path, curated), tmp_path / "models that nothing may load"
+    found = figures_of(room, "recaption", marked=marked, clip_model=nowhere, image_captioning_model=nowhere)
+    before, after = pairs(curated, "scored"), pairs(room, "curated")
+    wanted = [key for key, one in before.items() if marked == "keep" or not one.metadata["marked"]]
     assert list(after) == wanted
     assert {key: one.to_sample() for key, one in after.items()} == {key: before[key].to_sample() for key in wanted}
     assert refused(room).keys() == before.keys() - after.keys()
     assert found["recaptioned"] == 0
-    assert read_jsonl(tmp_path / "recaption_samples.jsonl") == []
+    assert read_jsonl(room.reports / "recaption_samples.jsonl") == []
 
 
-def test_captions_that_gain_too_little_are_refused(tmp_path, data, curated):
-    shutil.copytree(curated.root / "scored", tmp_path / "scored")
-    room = Room(tmp_path, data)
-    found = room.recaption(min_gain=2.5)  # more than two cosines can lie apart
+def test_captions_that_gain_too_little_are_refused(tmp_path, curated):
+    room = curating(tmp_path, curated)
+    found = figures_of(room, "recaption", min_gain=2.5)  # more than two cosines can lie apart
     assert found["recaptioned"] == 0
     assert not {"mean_gain", "wrong_recaptions"} & found.keys()
-    assert refused(room).keys() == {key for key, one in room.pairs("scored").items() if one.told["marked"]}
-    for row in read_jsonl(tmp_path / "curated" / "rejected.jsonl"):
+    assert refused(room).keys() == {key for key, one in pairs(curated, "scored").items() if one.metadata["marked"]}
+    for row in read_jsonl(room.data / "curated" / "rejected.jsonl"):
         assert row["reason"] == "irrelevant"
         assert "scores" in row["detail"]
 
 
 def test_run_again_or_resumed_both_stages_give_the_same_bytes(tmp_path, data, curated):
-    room = Room(tmp_path, data)
-    for stage, out in ((room.filter, "scored"), (room.recaption, "curated")):
-        stage()
-        whole = digest_path(tmp_path / out)
-        assert whole == digest_path(curated.root / out)
-        work = tmp_path / "work" / ("filter" if out == "scored" else "recaption") / "map"
-        done = sorted(work.glob("*.done"))
+    room = curating(tmp_path, data)
+    for stage, out in (("filter", "scored"), ("recaption", "curated")):
+        room.run(stage)
+        whole = digest_path(room.data / out)
+        assert whole == digest_path(curated.data / out)
+        done = sorted((tmp_path / "work" / stage / "map").glob("*.done"))
         assert len(done) == 6
         for mark in done[1::2]:  # as a kill leaves them: half of the shards unfinished
             mark.unlink()
         left = {mark: mark.stat().st_mtime_ns for mark in done[::2]}
-        shutil.rmtree(tmp_path / out)
-        stage()
-        assert digest_path(tmp_path / out) == whole
+        shutil.rmtree(room.data / out)
+        room.run(stage)
+        assert digest_path(room.data / out) == whole
         assert {mark: mark.stat().st_mtime_ns for mark in left} == left

@@ -8,34 +8,37 @@ from pydantic import ValidationError
 from safetensors import safe_open
 
 from components.engines.base.paths import digest_path, read_json
-from components.engines.generation.diffusion import make_schedule
+from components.engines.diffusion.distillation import Levels, walk
+from components.engines.diffusion.generator import Generator
+from components.engines.diffusion.quantization import output_error, quantize_weights, weight_bytes
+from components.engines.diffusion.sampling import make_schedule
 from components.engines.tracking.models import refuse_pickles
-from components.text_to_image.distilling import Levels, walk
-from components.text_to_image.generator import Generator
-from components.text_to_image.optimise import Optimise, distilling, optimise
-from components.text_to_image.quantising import output_error, quantise, weight_bytes
-from tests.text_to_image.t2i_room import Room, training
+from components.text_to_image.distill import Distill, distilling
+from tests.text_to_image.small import small, training
 
 PROMPTS = ["a small plain red circle in the top left", "a large plain blue cross in the top right"]
 
 
 def params(steps=4, **changes):
     learning = training(steps, batch_size=4, learning_rate=2e-3, score_every=steps, select_metric="valid_distance")
-    chosen = {"steps": 2, "teacher_steps": 4, "guidance": 2.0, "moves": 2, "valid_samples": 6, "training": learning}
-    return Optimise(**{**chosen, **changes})
+    chosen = {
+        "steps": 2,
+        "teacher_steps": 4,
+        "guidance": 2.0,
+        "optimizer_steps": 2,
+        "valid_samples": 6,
+        "training": learning,
+    }
+    return Distill(**{**chosen, **changes})
 
 
 @pytest.fixture(scope="module")
-def optimised(tmp_path_factory, dit_room):
-    root = tmp_path_factory.mktemp("optimised")
-    context = Room(root, dit_room.data).context("optimise")
-    latents, model = dit_room.root / "latents", dit_room.root / "model"
-    optimise(params(40), context, latents, model, root / "optimised", root / "optimise_curve.csv")
-    return root
+def distilled(tmp_path_factory, dit_room):
+    return small(tmp_path_factory.mktemp("distilled"), dit_room, distill=params(40)).run("distill")
 
 
 def test_the_walk_is_what_the_generator_does(dit_room):
-    generator = Generator.load(dit_room.root / "model")
+    generator = Generator.load(dit_room.data / "model")
     noise = torch.stack(
         [torch.randn(generator.latent_shape, generator=torch.Generator().manual_seed(s)) for s in (3, 4)]
     )
@@ -68,8 +71,8 @@ def test_who_predicts_the_target_lands_where_the_teacher_did(prediction):
         torch.testing.assert_close(landed, there, atol=2e-3, rtol=1e-3)
 
 
-def test_a_rollout_holds_every_step_of_every_way(dit_room):
-    task = distilling(params(), dit_room.root / "latents", dit_room.root / "model")
+def test_a_rollout_holds_every_step_of_every_trajectory(dit_room):
+    task = distilling(params(), dit_room.data / "latents", dit_room.data / "model")
     batch = task.batch(np.arange(3), 0)
     rolled = task.rollout(batch, 0)
     assert rolled["noisy"].shape == rolled["target"].shape == (6, *task.latent_shape)
@@ -81,7 +84,7 @@ def test_a_rollout_holds_every_step_of_every_way(dit_room):
 
 
 def test_a_student_that_says_the_targets_has_no_loss(dit_room):
-    task = distilling(params(steps=1), dit_room.root / "latents", dit_room.root / "model")
+    task = distilling(params(steps=1), dit_room.data / "latents", dit_room.data / "model")
     rolled = task.rollout(task.batch(np.arange(3), 0), 0)
     said = task.student(
         rolled["noisy"],
@@ -97,22 +100,22 @@ def test_a_student_that_says_the_targets_has_no_loss(dit_room):
     assert exact.item() == pytest.approx(0, abs=1e-8)
 
 
-def test_the_student_comes_nearer_to_the_guided_teacher(optimised, dit_room):
-    before = distilling(params(), dit_room.root / "latents", dit_room.root / "model").score()["valid_distance"]
-    rows = [row.split(",") for row in (optimised / "optimise_curve.csv").read_text().splitlines()]
+def test_the_student_comes_nearer_to_the_guided_teacher(distilled, dit_room):
+    before = distilling(params(), dit_room.data / "latents", dit_room.data / "model").score()["valid_distance"]
+    rows = [row.split(",") for row in distilled["distill_curve"].read_text().splitlines()]
     after = float(rows[-1][rows[0].index("valid_distance")])
     assert after < before
-    assert read_json(optimised / "optimised/student/student.json") == {
+    assert read_json(distilled["student"] / "student.json") == {
         "sampler": "ddim", "steps": 2, "guidance": 1.0, "teacher": {"steps": 4, "guidance": 2.0},
     }  # fmt: skip
-    model = dit_room.root / "model"
-    student, teacher = Generator.load(model, optimised / "optimised/student"), Generator.load(model)
+    model = dit_room.data / "model"
+    student, teacher = Generator.load(model, distilled["student"]), Generator.load(model)
     options = {"seeds": [1, 2], "steps": 2, "guidance": 1.0}
     assert not torch.equal(student.generate(PROMPTS, **options), teacher.generate(PROMPTS, **options))
 
 
 def test_the_teacher_is_not_trained(dit_room):
-    task = distilling(params(), dit_room.root / "latents", dit_room.root / "model")
+    task = distilling(params(), dit_room.data / "latents", dit_room.data / "model")
     trained = {id(parameter) for parameter in task.turns[0].parameters}
     assert trained == {id(parameter) for parameter in task.student.parameters()}
     assert not trained & {id(parameter) for parameter in task.teacher.parameters()}
@@ -121,8 +124,8 @@ def test_the_teacher_is_not_trained(dit_room):
 
 @pytest.mark.parametrize(("kind", "part"), [("dit_room", "transformer"), ("unet_room", "unet")])
 def test_eight_bits_give_nearly_the_same_at_less_size(kind, part, request, tmp_path):
-    model = request.getfixturevalue(kind).root / "model"
-    quantise(model / part, tmp_path / "int8")
+    model = request.getfixturevalue(kind).data / "model"
+    quantize_weights(model / part, tmp_path / "int8")
     refuse_pickles(tmp_path / "int8")
     assert weight_bytes(tmp_path / "int8") < weight_bytes(model / part)
     with safe_open(next((tmp_path / "int8").glob("*.safetensors")), "pt") as file:
@@ -134,12 +137,12 @@ def test_eight_bits_give_nearly_the_same_at_less_size(kind, part, request, tmp_p
     assert 0 < (made - near).abs().max() < 0.1
 
 
-def test_quantising_again_gives_the_same_bytes(dit_room, tmp_path):
+def test_quantizing_again_gives_the_same_bytes(dit_room, tmp_path):
     for name in ("once", "again"):
-        quantise(dit_room.root / "model/transformer", tmp_path / name)
+        quantize_weights(dit_room.data / "model/transformer", tmp_path / name)
     assert digest_path(tmp_path / "once") == digest_path(tmp_path / "again")
 
 
 def test_steps_that_do_not_divide_are_refused():
     with pytest.raises(ValidationError, match="teacher_steps 8 must be a multiple of steps 3"):
-        Optimise(steps=3, training=training())
+        Distill(steps=3, training=training())

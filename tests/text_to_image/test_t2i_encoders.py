@@ -9,13 +9,13 @@ from transformers import CLIPTextModel, T5EncoderModel
 from components.engines.base.errors import StageError, UsageError
 from components.engines.base.paths import digest_path, write_json
 from components.engines.captioned.dataset import CaptionedImages
-from components.text_to_image.conditioning import Conditioner
-from components.text_to_image.encoding import encode_pixels
-from components.text_to_image.model import build_autoencoder, load_autoencoder
-from components.text_to_image.pictures import to_pixels
-from components.text_to_image.spans import corrupt
-from components.text_to_image.standardising import latent_statistics, standardise
-from tests.text_to_image.t2i_room import SMALL, Room, shaped, training
+from components.engines.diffusion.conditioning import Conditioner
+from components.engines.diffusion.encoding import encode_pixels
+from components.engines.images.pixels import to_pixels
+from components.engines.language.spans import corrupt
+from components.engines.latents.autoencoder import build_autoencoder, load_autoencoder
+from components.engines.latents.standardize import latent_statistics, standardise
+from tests.text_to_image.small import SMALL, make_tokenizer, shaped, small, training
 
 
 def picture(width, height):
@@ -43,7 +43,7 @@ def test_pixels_keep_the_mean_and_stay_between_minus_1_and_1():
 @pytest.fixture
 def autoencoder():
     torch.manual_seed(3)
-    return build_autoencoder(SMALL)
+    return build_autoencoder(SMALL.autoencoder, SMALL.image_px)
 
 
 def test_standardised_latents_have_mean_0_and_variance_1_and_pictures_do_not_change(autoencoder, t2i_data):
@@ -74,37 +74,38 @@ def test_a_collapsed_autoencoder_is_refused(autoencoder, t2i_data):
         standardise(autoencoder, CaptionedImages(t2i_data / "cleaned", "train"), 16, 8)
 
 
-def test_the_autoencoder_learns(tmp_path, t2i_data):
+def test_the_autoencoder_learns(tmp_path, t2i_base):
     longer = training(60, learning_rate=1e-2, score_every=10, select_metric="valid_psnr")
-    folder = Room(tmp_path, t2i_data).autoencoder(training=longer)
-    rows = [row.split(",") for row in (tmp_path / "autoencoder_curve.csv").read_text().splitlines()]
+    outs = small(tmp_path, t2i_base).run("train_autoencoder", training=longer)
+    rows = [row.split(",") for row in outs["autoencoder_curve"].read_text().splitlines()]
     scores = [float(row[rows[0].index("valid_psnr")]) for row in rows[1:] if row[rows[0].index("valid_psnr")]]
     assert scores[-1] > scores[0] + 1  # dB
-    assert load_autoencoder(folder).config.scaling_factor == 1.0
+    assert load_autoencoder(outs["autoencoder"]).config.scaling_factor == 1.0
 
 
-def test_the_autoencoder_is_reproducible(tmp_path, t2i_data):
-    first, second = (Room(tmp_path / name, t2i_data) for name in "ab")
+def test_the_autoencoder_is_reproducible(tmp_path, t2i_base):
+    rooms = [small(tmp_path / name, t2i_base) for name in "ab"]
     settings = training(3, select_metric="valid_psnr", precision="bf16", batch_size=6)
-    assert digest_path(first.autoencoder(training=settings)) == digest_path(second.autoencoder(training=settings))
+    first, second = (room.run("train_autoencoder", training=settings)["autoencoder"] for room in rooms)
+    assert digest_path(first) == digest_path(second)
 
 
-def test_an_autoencoder_cannot_be_taken_as_it_is_without_a_checkpoint(tmp_path, t2i_data):
+def test_an_autoencoder_cannot_be_taken_as_it_is_without_a_checkpoint(tmp_path, t2i_base):
     with pytest.raises(UsageError, match="Nothing to use"):
-        Room(tmp_path, t2i_data).autoencoder(enabled=False)
+        small(tmp_path, t2i_base).run("train_autoencoder", enabled=False)
 
 
 @pytest.fixture
 def conditioner(dit_room):
-    return Conditioner.load(dit_room.root / "text_encoder")
+    return Conditioner.load(dit_room.data / "text_encoder")
 
 
-def test_clips_text_tower_is_kept_bit_for_bit(conditioner, t2i_data):
+def test_clips_text_tower_is_kept_bit_for_bit(conditioner, t2i_base):
     from components.engines.scoring.embedder import Embedder
 
     assert isinstance(conditioner.network, CLIPTextModel)
     text = "a small plain red circle in the top left"
-    whole = Embedder.load(t2i_data / "model")
+    whole = Embedder.load(t2i_base.root / "data/clip/model")
     with torch.no_grad():
         expected = whole.network.text_model(whole.tokens([text])["input_ids"]).last_hidden_state
     embeddings, mask = conditioner.encode([text])
@@ -170,15 +171,16 @@ def test_spans_fall_anywhere():
     assert gone[1:11].max() < 240
 
 
-def test_a_t5_from_scratch_fills_in_spans_and_its_encoder_is_kept(tmp_path, t2i_data):
-    room = Room(tmp_path, t2i_data, shaped(text={"encoder": "t5", "t5_width": 32}))
-    room.text_encoder(
-        training=training(60, batch_size=16, learning_rate=1e-2, score_every=20, select_metric="valid_loss")
+def test_a_t5_from_scratch_fills_in_spans_and_its_encoder_is_kept(tmp_path, t2i_base):
+    room = small(tmp_path, t2i_base, shaped(text={"encoder": "t5", "t5_width": 32}))
+    outs = room.run(
+        "train_text_encoder",
+        training=training(60, batch_size=16, learning_rate=1e-2, score_every=20, select_metric="valid_loss"),
     )
-    rows = [row.split(",") for row in (tmp_path / "text_encoder_curve.csv").read_text().splitlines()]
+    rows = [row.split(",") for row in outs["text_encoder_curve"].read_text().splitlines()]
     accuracy = [float(row[rows[0].index("valid_accuracy")]) for row in rows[1:] if row[rows[0].index("valid_accuracy")]]
     assert accuracy[-1] > 0.5  # sentinels and ends are easy; the rest is guessed from what is left
-    conditioner = Conditioner.load(tmp_path / "text_encoder")
+    conditioner = Conditioner.load(outs["text_encoder"])
     assert isinstance(conditioner.network, T5EncoderModel)
     embeddings, mask = conditioner.encode(["a small plain red circle in the top left", "red"])
     assert embeddings.shape == (2, 20, 32)
@@ -187,10 +189,8 @@ def test_a_t5_from_scratch_fills_in_spans_and_its_encoder_is_kept(tmp_path, t2i_
     assert mask.sum(1).tolist() == [11, 3]
 
 
-def test_a_t5_checkpoint_is_used_as_it_is(tmp_path, t2i_data):
+def test_a_t5_checkpoint_is_used_as_it_is(tmp_path, t2i_base):
     from transformers import T5Config, T5ForConditionalGeneration
-
-    from tests.text_to_image.t2i_room import make_tokenizer
 
     tokenizer = make_tokenizer()
     t5 = T5ForConditionalGeneration(
@@ -198,18 +198,16 @@ def test_a_t5_checkpoint_is_used_as_it_is(tmp_path, t2i_data):
     )
     t5.save_pretrained(tmp_path / "t5")
     tokenizer.save_pretrained(tmp_path / "t5")
-    room = Room(tmp_path, t2i_data, shaped(text={"encoder": "t5", "init_from": str(tmp_path / "t5")}))
-    room.text_encoder()
-    assert (tmp_path / "text_encoder_curve.csv").read_text() == "step\n"
-    conditioner = Conditioner.load(tmp_path / "text_encoder")
+    room = small(tmp_path, t2i_base, shaped(text={"encoder": "t5", "init_from": str(tmp_path / "t5")}))
+    outs = room.run("train_text_encoder")
+    assert outs["text_encoder_curve"].read_text() == "step\n"
+    conditioner = Conditioner.load(outs["text_encoder"])
     ids, mask = conditioner.tokens(["a red circle"])
     expected = t5.eval().encoder(input_ids=ids, attention_mask=mask).last_hidden_state
     torch.testing.assert_close(conditioner.encode(["a red circle"])[0], expected.detach(), atol=1e-6, rtol=0)
 
 
-def test_nothing_trains_on_pictures_that_failed_their_checks(tmp_path, t2i_data):
-    room = Room(tmp_path, t2i_data)
+def test_nothing_trains_on_pictures_that_failed_their_checks(tmp_path, t2i_base):
     write_json(tmp_path / "checked.json", {"success": False})
-    room.curated, room.data = t2i_data / "cleaned", tmp_path
     with pytest.raises(StageError, match="data checks failed"):
-        room.autoencoder()
+        small(tmp_path, t2i_base).run("train_autoencoder", checked=tmp_path / "checked.json")

@@ -7,7 +7,7 @@ from components.engines.base.errors import StageError
 from components.engines.base.paths import read_jsonl
 from components.engines.scoring.embedder import Embedder
 from components.engines.worlds.scenes import PHRASINGS, describe, scenes
-from components.text_to_image.enhancement import CAPTIONS, Enhancer, content_words, write_captions
+from components.text_to_image.serving.enhancement import CAPTIONS, Enhancer, content_words, write_captions
 
 
 def nothing_refused(texts):
@@ -15,8 +15,8 @@ def nothing_refused(texts):
 
 
 @pytest.fixture(scope="module")
-def embedder(t2i_data):
-    return Embedder.load(t2i_data / "model")
+def embedder(t2i_base):
+    return Embedder.load(t2i_base.root / "data/clip/model")
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,14 @@ import torch
 from diffusers import DiffusionPipeline
 
 from components.engines.base.errors import UsageError
-from components.text_to_image.generator import Generator
+from components.engines.diffusion.generator import Generator
 
 PROMPTS = ["a small plain red circle in the top left", "a large plain blue cross in the top right", "green square"]
 
 
 @pytest.fixture(params=["dit_room", "unet_room"])
 def folder(request):
-    return request.getfixturevalue(request.param).root / "model"
+    return request.getfixturevalue(request.param).data / "model"
 
 
 def test_plain_diffusers_loads_the_folder_and_makes_the_same_pictures(folder):
@@ -62,7 +62,7 @@ def test_pictures_lie_between_0_and_1_on_the_cpu(folder):
 
 
 def test_prompt_and_negative_prompt_both_tell(dit_room):
-    generator = Generator.load(dit_room.root / "model")
+    generator = Generator.load(dit_room.data / "model")
     with torch.no_grad():  # an untrained network hardly listens
         for block in generator.network.transformer_blocks:
             block.attn2.to_out[0].weight *= 50
@@ -78,12 +78,12 @@ def test_prompt_and_negative_prompt_both_tell(dit_room):
 
 
 def test_another_denoiser_takes_the_place_of_the_folders_own(dit_room, tmp_path):
-    teacher = Generator.load(dit_room.root / "model")
-    student = Generator.load(dit_room.root / "model")
+    teacher = Generator.load(dit_room.data / "model")
+    student = Generator.load(dit_room.data / "model")
     with torch.no_grad():
         student.network.proj_out.bias += 1
     student.network.save_pretrained(tmp_path / "student")
-    swapped = Generator.load(dit_room.root / "model", network=tmp_path / "student")
+    swapped = Generator.load(dit_room.data / "model", network=tmp_path / "student")
     options = {"seeds": [1], "steps": 2}
     assert torch.equal(swapped.generate(PROMPTS[:1], **options), student.generate(PROMPTS[:1], **options))
     assert not torch.equal(swapped.generate(PROMPTS[:1], **options), teacher.generate(PROMPTS[:1], **options))
@@ -98,7 +98,7 @@ def test_a_saved_generator_is_the_same_when_loaded_again(folder, tmp_path):
 
 
 def test_what_does_not_fit_is_refused(dit_room, tmp_path):
-    generator = Generator.load(dit_room.root / "model")
+    generator = Generator.load(dit_room.data / "model")
     with pytest.raises(UsageError, match="2 prompts have 1 seeds"):
         generator.generate(PROMPTS[:2], seeds=[1])
     with pytest.raises(UsageError, match="no prompts"):

@@ -9,30 +9,29 @@ from components.engines.base.paths import read_json, write_json
 from components.engines.captioned.dataset import Captioned, CaptionedImages
 from components.engines.shards.manifest import read_manifest, write_manifest
 from components.engines.shards.writer import ShardWriter
+from components.engines.super_resolution.degradation import blurred, degraded
 from components.engines.worlds.scenes import ATTRIBUTES, Scene
-from components.text_to_image.degrading import blurred, degraded
-from components.text_to_image.judge import Judge, JudgeParams, judge, judging, known_pictures
-from components.text_to_image.judging import values_of
-from tests.text_to_image.t2i_room import SMALL, Room, training
+from components.text_to_image.networks.judge import Judge
+from components.text_to_image.tasks.judge import values_of
+from components.text_to_image.train_judge import TrainJudge, judging, known_pictures
+from tests.text_to_image.small import small, training
 
 
 @pytest.fixture(scope="module")
 def params():
     schedule = {"learning_rate": 4e-3, "warmup_steps": 10, "score_every": 120, "select_metric": "valid_all_right"}
-    return JudgeParams(width=12, training=training(120, batch_size=48, **schedule))
+    return TrainJudge(width=12, training=training(120, batch_size=48, **schedule))
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, t2i_data, params):
+def trained(tmp_path_factory, t2i_base, params):
     """A judge of 16 pixels, where a circle is hard to tell from a square."""
-    root = tmp_path_factory.mktemp("judge")
-    room = Room(root, t2i_data)
-    judge(params, SMALL, room.context("judge"), room.curated, root / "judge", root / "judge_curve.csv")
-    return root
+    room = small(tmp_path_factory.mktemp("judge"), t2i_base, train_judge=params)
+    return room.run("train_judge")
 
 
 def test_it_recognises_pictures_it_was_not_painted(trained, t2i_data):
-    found = Judge.load(trained / "judge")
+    found = Judge.load(trained["judge"])
     images, values = known_pictures(CaptionedImages(t2i_data / "cleaned", "train")[:], 16)
     answers = found.predict(images)
     assert list(answers) == list(ATTRIBUTES)
@@ -41,11 +40,11 @@ def test_it_recognises_pictures_it_was_not_painted(trained, t2i_data):
     assert right["position"] > 0.9
     shuffled = found.predict(images.flip(0))
     assert (shuffled["position"] == values[:, 2]).float().mean() < 0.6  # it does look at the picture
-    assert "valid_all_right" in (trained / "judge_curve.csv").read_text()
+    assert "valid_all_right" in trained["judge_curve"].read_text()
 
 
 def test_probabilities_of_combinations_add_up_and_agree_with_the_answers(trained, t2i_data):
-    found = Judge.load(trained / "judge")
+    found = Judge.load(trained["judge"])
     images, _ = known_pictures(CaptionedImages(t2i_data / "cleaned", "valid")[:3], 16)
     joint = found.joint_log_probabilities(images)
     assert joint.shape == (3, 6 * 4 * 4 * 2 * 2)
@@ -57,7 +56,7 @@ def test_probabilities_of_combinations_add_up_and_agree_with_the_answers(trained
 
 
 def test_right_says_which_attributes_are(trained):
-    found = Judge.load(trained / "judge")
+    found = Judge.load(trained["judge"])
     images = torch.rand((4, 3, 16, 16), generator=torch.Generator().manual_seed(1))
     said = found.predict(images)
     scenes = [Scene(**{name: ATTRIBUTES[name][int(answer[i])] for name, answer in said.items()}) for i in range(4)]
@@ -81,25 +80,24 @@ def test_values_are_numbers_into_the_attributes():
     assert values_of([scene]).tolist() == [[4, 3, 2, 1, 1]]
 
 
-def test_data_without_truth_have_no_judge(tmp_path, t2i_data, params):
+def test_data_without_truth_have_no_judge(tmp_path, t2i_base, t2i_data, params):
     unknown = tmp_path / "cleaned"
     unknown.mkdir()
     shards = []
     for split in ("train", "valid", "test"):
         with ShardWriter(unknown, split, 50) as writer:
             for one in CaptionedImages(t2i_data / "cleaned", split):
-                told = {name: value for name, value in one.told.items() if name != "truth"}
+                told = {name: value for name, value in one.metadata.items() if name != "truth"}
                 writer.write(Captioned(one.key, one.image, one.caption, told).to_sample())
         shards += writer.shards
     write_manifest(unknown, shards, read_manifest(t2i_data / "cleaned").funnel)
-    context = Room(tmp_path, t2i_data).context("judge")
-    judge(params, SMALL, context, unknown, tmp_path / "judge", tmp_path / "judge_curve.csv")
-    assert Judge.load(tmp_path / "judge") is None
-    assert "nobody knows" in read_json(tmp_path / "judge/absent.json")["reason"]
+    judge = small(tmp_path, t2i_base, train_judge=params).run("train_judge", cleaned=unknown)["judge"]
+    assert Judge.load(judge) is None
+    assert "nobody knows" in read_json(judge / "absent.json")["reason"]
 
 
 def test_a_judge_of_another_world_is_refused(trained, tmp_path):
-    config = read_json(trained / "judge/config.json")
+    config = read_json(trained["judge"] / "config.json")
     write_json(tmp_path / "config.json", {**config, "attributes": {"mood": ["happy", "sad"]}})
     with pytest.raises(StageError, match="knows another world"):
         Judge.load(tmp_path)

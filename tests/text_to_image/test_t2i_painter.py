@@ -13,9 +13,9 @@ from PIL import Image
 from components.engines.base.errors import UsageError
 from components.engines.base.paths import project_root, read_json, write_json
 from components.engines.tracking.models import log_model
-from components.text_to_image.enhancement import content_words
-from components.text_to_image.safety import RED_CROSS
 from components.text_to_image.serve import SETTINGS, Painter
+from components.text_to_image.serving.enhancement import content_words
+from components.text_to_image.world.red_cross import RED_CROSS
 from tests.text_to_image.painter_folder import fill
 
 COMPLETE = "a small plain blue square in the top left"
@@ -91,8 +91,23 @@ def test_networks_sampler_and_guidance_can_be_chosen(painter):
 def test_a_negative_prompt_is_served_by_a_network_that_can_follow_it(painter):
     rows = [{"prompt": COMPLETE, "seed": 3, "negative_prompt": "red"}, {"prompt": COMPLETE, "seed": 3}]
     assert [answer["network"] for answer in painter.predict(rows)] == ["teacher", "student"]
-    with pytest.raises(UsageError, match=r"'student' at guidance 1 cannot follow a negative prompt.*'teacher'"):
-        painter.predict(rows, network="student")
+
+
+def test_one_negative_prompt_without_guidance_is_refused_alone(painter):
+    rows = [{"prompt": COMPLETE, "seed": 3, "negative_prompt": "red"}, {"prompt": COMPLETE, "seed": 3}]
+    for options in ({"network": "student"}, {"guidance": 1.0}):
+        refused, painted = painter.predict(rows, **options)
+        assert re.search(r"at guidance 1 cannot follow a negative prompt.*'teacher' with guidance", refused["problem"])
+        assert refused["image"] is None
+        assert painted == painter.predict(rows[1:], **options)[0]
+    assert painter.predict(rows, network="student", guidance=2.0)[0]["refused"] is None
+
+
+def test_pictures_are_embedded_once(painter, monkeypatch):
+    seen, plain = [], painter.embedder.embed_images
+    monkeypatch.setattr(painter.embedder, "embed_images", lambda pictures: seen.extend(pictures) or plain(pictures))
+    painter.predict([{"prompt": COMPLETE, "seed": seed} for seed in (1, 2)])
+    assert len(seen) == 2
 
 
 def test_harmful_prompts_are_refused_with_the_reason_and_the_others_are_answered(painter):
@@ -141,7 +156,7 @@ def test_a_prompt_that_is_none_is_refused_and_its_neighbours_are_painted(painter
     before, bad, after = painter.predict(
         [{"prompt": COMPLETE, "seed": 1}, {"prompt": prompt}, {"prompt": COMPLETE, "seed": 2}]
     )
-    assert re.search(UNUSABLE[prompt], bad["refused"])
+    assert re.search(UNUSABLE[prompt], bad["problem"])
     assert bad["image"] is bad["network"] is None
     assert before["image"]
     assert after["image"]
@@ -150,7 +165,7 @@ def test_a_prompt_that_is_none_is_refused_and_its_neighbours_are_painted(painter
 @pytest.mark.parametrize("seed", [1.5, "7", -1, 2**31, float("inf"), float("nan")])
 def test_a_seed_that_is_none_is_refused(painter, seed):
     (answer,) = painter.predict([{"prompt": COMPLETE, "seed": seed}])
-    assert "is no seed" in answer["refused"]
+    assert "is no seed" in answer["problem"]
     assert answer["image"] is answer["seed"] is None
 
 
@@ -171,7 +186,7 @@ def test_it_is_served_by_mlflow_as_it_answers_here(folder, tmp_path, painter, mo
     experiment = mlflow.create_experiment("painter", artifact_location=str(tmp_path / "artifacts"))
     run = mlflow.tracking.MlflowClient().create_run(experiment)
     pipeline = "components.text_to_image.serve:Painter"
-    logged = log_model(run.info.run_id, folder, pipeline, root=project_root(), libraries=("torchao",))
+    logged = log_model(run.info.run_id, folder, pipeline, root=project_root())
     golden = logged.golden["outputs"]
     assert [bool(row["image"]) for row in golden] == [True, True, False]  # no picture, so none of a seed that is drawn
     assert "weapons" in golden[2]["refused"]

@@ -9,10 +9,11 @@ from transformers import Swin2SRConfig, Swin2SRForImageSuperResolution
 from components.engines.base.errors import StageError, UsageError
 from components.engines.base.paths import write_json
 from components.engines.captioned.dataset import CaptionedImages
-from components.text_to_image.super_resolution import SuperResolution, start, super_resolution, upscaling
-from components.text_to_image.upscaler import Upscaler, bicubic, psnr
-from components.text_to_image.upscaling import pair_of
-from tests.text_to_image.t2i_room import SMALL, Room, shaped, training
+from components.engines.super_resolution.stage import fresh_upscaler as start
+from components.engines.super_resolution.task import pair_of
+from components.engines.super_resolution.upscaler import Upscaler, bicubic, psnr
+from components.text_to_image.train_upscaler import TrainUpscaler, upscaling
+from tests.text_to_image.small import SMALL, shaped, small, training
 
 SHAPE = {"width": 8, "depths": (2,), "window": 4, "crop_px": 8, "max_blur_px": 0.0}
 
@@ -20,7 +21,7 @@ SHAPE = {"width": 8, "depths": (2,), "window": 4, "crop_px": 8, "max_blur_px": 0
 def params(steps=60, **changes):
     schedule = {"warmup_steps": 1, "score_every": steps, "select_metric": "valid_psnr_db", "select_mode": "max"}
     learning = training(steps, learning_rate=4e-3, **schedule)
-    return SuperResolution(**{**SHAPE, "training": learning, **changes})
+    return TrainUpscaler(**{**SHAPE, "training": learning, **changes})
 
 
 def pictures(folder, split="valid"):
@@ -28,12 +29,8 @@ def pictures(folder, split="valid"):
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory, t2i_data):
-    root = tmp_path_factory.mktemp("upscaler")
-    room = Room(root, t2i_data)
-    outs = (root / "super_resolution", root / "super_resolution_curve.csv")
-    super_resolution(params(), SMALL, room.context("super_resolution"), room.curated, t2i_data / "checked.json", *outs)
-    return root
+def trained(tmp_path_factory, t2i_base):
+    return small(tmp_path_factory.mktemp("upscaler"), t2i_base, train_upscaler=params()).run("train_upscaler")
 
 
 def test_it_begins_as_bicubic_enlargement():
@@ -44,15 +41,15 @@ def test_it_begins_as_bicubic_enlargement():
 
 def test_it_learns_to_enlarge_better_than_that(trained, t2i_data):
     small, large = pair_of(pictures(t2i_data), 16, 2)
-    upscaler = Upscaler.load(trained / "super_resolution")
+    upscaler = Upscaler.load(trained["super_resolution"])
     gain = psnr(upscaler.upscale(small), large) - psnr(bicubic(small, 2).clamp(0, 1), large)
     assert gain.mean() > 0.1
-    assert "valid_psnr_db" in (trained / "super_resolution_curve.csv").read_text()
-    assert not [path for path in trained.joinpath("super_resolution").iterdir() if path.suffix == ".bin"]
+    assert "valid_psnr_db" in trained["super_resolution_curve"].read_text()
+    assert not [path for path in trained["super_resolution"].iterdir() if path.suffix == ".bin"]
 
 
 def test_any_side_and_any_batch_size_do(trained):
-    upscaler = Upscaler.load(trained / "super_resolution")
+    upscaler = Upscaler.load(trained["super_resolution"])
     images = torch.rand((3, 3, 10, 14), generator=torch.Generator().manual_seed(0))
     whole = upscaler.upscale(images)
     assert whole.shape == (3, 3, 20, 28)
@@ -60,21 +57,19 @@ def test_any_side_and_any_batch_size_do(trained):
     torch.testing.assert_close(upscaler.upscale(images, batch_size=1), whole, atol=1e-5, rtol=0)
 
 
-def test_a_published_checkpoint_is_used_as_it_is(tmp_path, t2i_data):
+def test_a_published_checkpoint_is_used_as_it_is(tmp_path, t2i_base):
     torch.manual_seed(0)
     config = Swin2SRConfig(
         image_size=16, embed_dim=8, depths=[1], num_heads=[2], window_size=4, upscale=2, upsampler="pixelshuffledirect"
     )
     network = Swin2SRForImageSuperResolution(config).eval()
     network.save_pretrained(tmp_path / "published")
-    room = Room(tmp_path, t2i_data)
-    outs = (tmp_path / "super_resolution", tmp_path / "super_resolution_curve.csv")
     chosen = params(init_from=str(tmp_path / "published"))
-    super_resolution(chosen, SMALL, room.context("super_resolution"), room.curated, t2i_data / "checked.json", *outs)
+    made = small(tmp_path, t2i_base, train_upscaler=chosen).run("train_upscaler")["super_resolution"]
     images = torch.rand((1, 3, 16, 16), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = network(pixel_values=images).reconstruction.clamp(0, 1)
-    torch.testing.assert_close(Upscaler.load(outs[0]).upscale(images), expected)
+    torch.testing.assert_close(Upscaler.load(made).upscale(images), expected)
 
 
 def test_both_halves_of_a_pair_show_the_same_place(t2i_data):
@@ -95,25 +90,20 @@ def test_stored_pictures_must_be_larger_than_generated_ones(t2i_data):
         upscaling(params(), shaped(image_px=32).image_px, t2i_data / "cleaned")
 
 
-def test_without_larger_pictures_enlarging_stays_bicubic(tmp_path, t2i_data):
-    room, large = Room(tmp_path, t2i_data), SMALL.model_copy(update={"image_px": 32})
-    outs = (tmp_path / "super_resolution", tmp_path / "curve.csv")
-    super_resolution(
-        params(enabled=False), large, room.context("super_resolution"), room.curated, t2i_data / "checked.json", *outs
-    )
+def test_without_larger_pictures_enlarging_stays_bicubic(tmp_path, t2i_base):
+    large = SMALL.model_copy(update={"image_px": 32})
+    room = small(tmp_path, t2i_base, large, train_upscaler=params(enabled=False))
+    folder = room.run("train_upscaler")["super_resolution"]
     images = torch.rand((2, 3, 16, 16), generator=torch.Generator().manual_seed(0))
-    made = Upscaler.load(tmp_path / "super_resolution").upscale(images)
+    made = Upscaler.load(folder).upscale(images)
     torch.testing.assert_close(made, bicubic(images, 2).clamp(0, 1), atol=1e-5, rtol=0)
 
 
-def test_nothing_trains_on_data_that_failed_the_checks(tmp_path, t2i_data):
+def test_nothing_trains_on_data_that_failed_the_checks(tmp_path, t2i_base):
     write_json(tmp_path / "checked.json", {"success": False})
-    room = Room(tmp_path, t2i_data)
-    outs = (tmp_path / "super_resolution", tmp_path / "super_resolution_curve.csv")
+    room = small(tmp_path, t2i_base, train_upscaler=params())
     with pytest.raises(StageError, match="data checks failed"):
-        super_resolution(
-            params(), SMALL, room.context("super_resolution"), room.curated, tmp_path / "checked.json", *outs
-        )
+        room.run("train_upscaler", checked=tmp_path / "checked.json")
 
 
 def test_shapes_that_do_not_divide_are_refused():

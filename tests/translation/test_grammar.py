@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components.translation import lexicon as lx
-from components.translation.grammar import DIRT, agreement, draw_pairs, is_held_out, with_dirt
+from components.translation.world import lexicon as lx
+from components.translation.world.grammar import DIRT, agreement, draw_pairs, is_held_out, with_dirt
 
 
 @given(seed=st.integers(0, 10_000))

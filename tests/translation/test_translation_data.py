@@ -1,17 +1,23 @@
 """Ingest, clean and validate as a user meets them: on the sample grammar and on tables of their own."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from components.engines.base.errors import GenworksError, StageError, UsageError
+from components.engines.base.errors import GenworksError, StageError, UnusableRecords, UsageError
 from components.engines.base.paths import digest_path, read_json, read_jsonl
 from components.engines.base.stage import StageContext
+from components.engines.language.pairs import Pair, Pairs
 from components.engines.shards.manifest import read_manifest
-from components.translation.clean import Clean, PairFilter, clean, in_script, normalise
-from components.translation.ingest import Fields, Ingest, ingest
-from components.translation.pairs import SPLITS, Pair, Pairs
+from components.engines.sources.splits import SPLITS
+from components.engines.text.normalization import normalise
+from components.translation.clean import Clean, PairCheck, clean, in_script
+from components.translation.ingest import FIELDS, Ingest, ingest
 from components.translation.validate import Validate, validate
+
+NTREX = Path(__file__).resolve().parents[3] / "shared/data/translation/ntrex_en_de_fr_es.tsv"
+needs_ntrex = pytest.mark.skipif(not NTREX.is_file(), reason="the shared real data sets are not beside this checkout")
 
 
 def context(tmp_path, stage="clean"):
@@ -35,8 +41,8 @@ def small_sample(tmp_path, **more):
 
 
 def reasons(pair_texts, **params):
-    keep = PairFilter(Clean(**params))
-    return [keep.reason_against(Pair("k", *texts, {})) for texts in pair_texts]
+    check = PairCheck(Clean(**params))
+    return [check.reason_against(dict(zip(FIELDS, texts, strict=True))) for texts in pair_texts]
 
 
 def test_the_books_of_ingest_add_up_and_equal_params_give_equal_bytes(tmp_path):
@@ -51,7 +57,7 @@ def test_the_books_of_ingest_add_up_and_equal_params_give_equal_bytes(tmp_path):
 def test_columns_of_a_real_table_are_mapped_and_equal_sentences_stay_on_one_side(tmp_path):
     rows = [("id", "en", "de"), *[(str(i), f"sentence {i % 150} is here", f"Satz {i} ist hier") for i in range(300)]]
     source = table(tmp_path, rows)
-    ingest(Ingest(source=str(source), fields=Fields(source="en", target="de")), tmp_path / "pairs")
+    ingest(Ingest(source=str(source), fields={"source": "en", "target": "de"}), tmp_path / "pairs")
     sides = {split: {pair.source for pair in Pairs(tmp_path / "pairs", split)} for split in SPLITS}
     assert all(sides.values())
     assert not sides["train"] & sides["test"]
@@ -72,9 +78,7 @@ def test_unusable_sources_are_one_clear_error(tmp_path, content, fields, said):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(GenworksError) as caught:
-        ingest(
-            Ingest(source=str(path), fields=Fields(**{"source": "en", "target": "de", **fields})), tmp_path / "pairs"
-        )
+        ingest(Ingest(source=str(path), fields={"source": "en", "target": "de", **fields}), tmp_path / "pairs")
     assert said in str(caught.value)
     assert caught.value.do
 
@@ -92,7 +96,7 @@ def test_broken_lines_are_quarantined_and_too_many_stop_the_run(tmp_path):
 
 def test_too_few_pairs_for_a_split_says_what_to_do(tmp_path):
     source = table(tmp_path, [("source", "target"), ("one", "eins")])
-    with pytest.raises(StageError, match="No pairs for"):
+    with pytest.raises(StageError, match="No records for"):
         ingest(Ingest(source=str(source)), tmp_path / "pairs")
 
 
@@ -120,6 +124,8 @@ def test_cleaning_catches_the_labelled_dirt_and_little_else(tmp_path):
         (("Berlin", "Berlin"), {}, None),
         (("a b c d e f g h", "x y"), {}, "length ratio"),
         (("one", "x y z"), {}, None),
+        (("Yes, he said", "\u00ab Oui \u00bb , dit - il ! ! !"), {}, None),
+        (("\u2026", "..."), {}, None),
         (("w " * 300, "w " * 300 + "x"), {}, "too long"),
         (("a house", "дом"), {"target_script": "latin"}, "wrong script"),
         (("a house", "дом"), {"target_script": "cyrillic"}, None),
@@ -133,6 +139,33 @@ def test_cleaning_catches_the_labelled_dirt_and_little_else(tmp_path):
 )
 def test_each_rule_of_cleaning(pair, params, reason):
     assert reasons([pair], **params) == [reason]
+
+
+def cleaned_news(tmp_path, column, **params):
+    """Real news sentences through ingest and clean: the counts."""
+    ingest(Ingest(source=str(NTREX), fields={"source": "en", "target": column}), tmp_path / "pairs")
+    clean(Clean(**params), context(tmp_path), tmp_path / "pairs", tmp_path / "cleaned", tmp_path / "cleaning.json")
+    return read_json(tmp_path / "cleaning.json")
+
+
+@needs_ntrex
+@pytest.mark.parametrize("language", ["de", "fr", "es"])
+def test_real_sentences_are_not_taken_for_another_language(tmp_path, language):
+    books = cleaned_news(tmp_path, language, source_language="en", target_language=language)
+    assert books["rejected"].get("wrong language", 0) == 0
+    assert books["kept_fraction"] > 0.98
+
+
+@needs_ntrex
+def test_a_column_in_another_language_is_found_and_stops_the_stage_with_its_reasons(tmp_path):
+    from components.engines.text.language import count_words
+
+    with pytest.raises(UnusableRecords, match=r"max_rejected_fraction 0\.5 \(wrong language: 9\d\d") as caught:
+        cleaned_news(tmp_path, "es", source_language="en", target_language="fr")
+    found = [row for row in caught.value.records if row["reason"] == "wrong language"]
+    assert f"wrong language ({found[0]['key']}: {found[0]['source'][:40]}" in str(caught.value)
+    long = [pair for split in SPLITS for pair in Pairs(tmp_path / "pairs", split) if count_words(pair.target) >= 6]
+    assert len(found) >= 0.98 * len(long)
 
 
 def test_training_pairs_whose_source_is_held_out_are_dropped(tmp_path):
@@ -180,7 +213,7 @@ def test_wrong_types_and_keys_are_refused_by_name(tmp_path):
 
     with pytest.raises(UsageError, match=r"translation\.ingest\.num_train"):
         parse_section(Ingest, {"num_train": "many"}, "translation.ingest", tmp_path)
-    with pytest.raises(UsageError, match=r"translation\.ingest\.fields\.sauce"):
+    with pytest.raises(UsageError, match=r"translation\.ingest\.fields.*sauce"):
         parse_section(Ingest, {"fields": {"sauce": "x"}}, "translation.ingest", tmp_path)
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from components.engines.base.errors import UsageError
 from components.engines.base.paths import read_json, read_jsonl
-from components.translation.architecture import Architecture
-from components.translation.ingest import Fields, Ingest
-from tests.translation.small_room import Room
+from components.translation.ingest import Ingest
+from tests.translation.small import DATA, TRAIN, small
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data/translation"
+CLEAN = {"num_train": 300, "num_test": 30, "dirt_fraction": 0}
 pytestmark = pytest.mark.slow
 
 
@@ -23,16 +23,15 @@ pytestmark = pytest.mark.slow
     ],
 )
 def test_real_pairs_go_through_every_stage(tmp_path, file, fields, language):
-    room = Room(tmp_path)
-    source = Ingest(source=str(SHARED / file), fields=Fields(**fields), valid_fraction=0.1)
-    room.data(source, source_language="en", target_language=language, source_script="latin")
-    room.train(pretraining=True)
+    source = Ingest(source=str(SHARED / file), fields=fields, valid_fraction=0.1)
+    cleaning = {"source_language": "en", "target_language": language, "source_script": "latin"}
+    room = small(tmp_path, {}, ingest=source, clean=cleaning).run_all(*DATA, *TRAIN)
     figures = room.evaluate()
     assert figures["bleu_signature"].startswith("nrefs:1|case:mixed")
     assert 0 < figures["bleu_copy_source"] < 30
     assert "agreement" not in figures
-    assert read_json(tmp_path / "cleaning.json")["kept_fraction"] > 0.9
-    assert len(read_jsonl(tmp_path / "scores.jsonl")) == figures["test_pairs"] >= 20
+    assert read_json(room.reports / "cleaning.json")["kept_fraction"] > 0.9
+    assert len(read_jsonl(room.reports / "scores.jsonl")) == figures["test_pairs"] >= 20
 
 
 @pytest.fixture(params=["marian", "bart"])
@@ -56,21 +55,18 @@ def checkpoint(request, tmp_path):
 def test_a_checkpoint_is_fine_tuned_by_the_same_stages_and_loads_back_in_transformers(tmp_path, checkpoint):
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-    room = Room(tmp_path, Architecture(init_from=str(checkpoint)))
-    room.data(Ingest(num_train=300, num_test=30, dirt_fraction=0))
-    room.train(pretraining=False)
+    room = small(tmp_path, architecture={"init_from": str(checkpoint)}, ingest=CLEAN).run_all(*DATA, *TRAIN)
     figures = room.evaluate()
     assert figures["test_pairs"] == 30
-    before, after = (AutoModelForSeq2SeqLM.from_pretrained(folder) for folder in (checkpoint, tmp_path / "model"))
+    before, after = (AutoModelForSeq2SeqLM.from_pretrained(folder) for folder in (checkpoint, room.data / "model"))
     assert type(before) is type(after)
     assert before.config.vocab_size == after.config.vocab_size
     moved = [not a.equal(b) for a, b in zip(before.parameters(), after.parameters(), strict=True)]
     assert any(moved)
-    assert len(AutoTokenizer.from_pretrained(tmp_path / "model")) == len(AutoTokenizer.from_pretrained(checkpoint))
+    assert len(AutoTokenizer.from_pretrained(room.data / "model")) == len(AutoTokenizer.from_pretrained(checkpoint))
 
 
 def test_a_checkpoint_that_is_not_there_is_one_clear_error(tmp_path):
-    room = Room(tmp_path, Architecture(init_from=str(tmp_path / "nothing")))
-    room.data(Ingest(num_train=300, num_test=30, dirt_fraction=0))
+    room = small(tmp_path, architecture={"init_from": str(tmp_path / "nothing")}, ingest=CLEAN)
     with pytest.raises(UsageError, match=r"Cannot load a tokenizer.*nothing"):
-        room.train(pretraining=False)
+        room.run_all(*DATA)

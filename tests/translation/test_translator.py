@@ -10,10 +10,11 @@ from transformers import PreTrainedTokenizerFast
 from components.engines.base.paths import write_json
 from components.engines.base.seeds import seed_everything
 from components.engines.generation.text import Generated
-from components.translation import model as networks
+from components.engines.language.seq2seq import shift_right
 from components.translation.architecture import Architecture
-from components.translation.denoising import mask
+from components.translation.networks import marian as networks
 from components.translation.serve import SETTINGS, Translator
+from components.translation.tasks.denoising import mask
 from components.translation.tokenizer import SPECIAL
 
 WORDS = ["the", "red", "cat", "sees", "dog", ".", "il", "gato", "roso", "vede"]
@@ -48,7 +49,9 @@ def translator(request, tmp_path_factory):
 
 @pytest.mark.parametrize("text", ["", "   ", "\n\n", None])
 def test_empty_input_gives_empty_output_and_nothing_made_up(translator, text):
-    assert translator.predict([{"text": text}]) == [{"translation": "", "score": 0.0, "cut_loops": 0}]
+    assert translator.predict([{"text": text}]) == [
+        {"translation": "", "score": 0.0, "cut_loops": 0, "refused": None, "problem": None}
+    ]
 
 
 def test_batches_keep_their_order_and_equal_single_calls(translator):
@@ -87,7 +90,10 @@ def test_looping_output_is_cut_and_counted(translator, monkeypatch):
 def test_streaming_gives_the_greedy_translation_piece_by_piece(translator):
     text = "the red cat sees the dog. the dog."
     whole = translator.predict([{"text": text}], strategy="greedy", num_beams=None)[0]["translation"]
-    assert "".join(translator.stream(text)).split() == whole.split()
+    *pieces, last = translator.stream({"text": text})
+    assert pieces
+    assert "".join(one["piece"] for one in pieces).split() == last["translation"].split() == whole.split()
+    assert last.keys() == translator.predict([{"text": text}])[0].keys()
 
 
 def test_answers_are_plain_json(translator):
@@ -115,4 +121,4 @@ def test_the_decoder_sees_the_unmasked_sequence_shifted_behind_the_start_token()
     import torch
 
     labels = torch.tensor([[5, 6, 2], [7, 2, -100]])
-    assert networks.shift_right(labels, 1, 0).tolist() == [[1, 5, 6], [1, 7, 2]]
+    assert shift_right(labels, 1, 0).tolist() == [[1, 5, 6], [1, 7, 2]]

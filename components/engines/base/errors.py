@@ -3,6 +3,22 @@
 from __future__ import annotations
 
 import errno
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+
+def printable(text: str) -> str:
+    """The text with control and formatting characters written as escapes: data must not steer the reader's terminal."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        sign if sign in {"\n", "\t"} or unicodedata.category(sign) not in _STEERING else ascii(sign)[1:-1]
+        for sign in text
+    )
+
+
+_STEERING = ("Cc", "Cf", "Cs", "Zl", "Zp")  # escapes, bidirectional overrides, lone surrogates, line separators
 
 
 class GenworksError(Exception):
@@ -21,7 +37,7 @@ class GenworksError(Exception):
     def __str__(self) -> str:
         where = f" Where: {self.where}." if self.where else ""
         do = f" What to do: {self.do}." if self.do else ""
-        return f"{self.what}.{where}{do}"
+        return printable(f"{self.what}.{where}{do}")
 
     def __reduce__(self):  # keyword arguments survive the trip through a Ray worker or a process pool
         return _rebuild, (type(self), self.what, self.where, self.do)
@@ -41,6 +57,25 @@ class StageError(GenworksError):
     """The work itself failed: exit code 1."""
 
 
+class UnusableRecords(StageError):
+    """Too many records had to be left out, or nothing is left. `records` are the evidence ({"reason", …}, one each).
+
+    The stage runner keeps them where they outlive the failed stage, before it removes that stage's outputs, from which they
+    may be read (see evidence.py).
+    """
+
+    def __init__(self, what: str, *, where: str = "", do: str = "", records: Iterable[dict[str, Any]] = ()) -> None:
+        super().__init__(what, where=where, do=do)
+        self.records = records
+
+    def __reduce__(self):
+        return _rebuild_unusable, (self.what, self.where, self.do, list(self.records))
+
+
+def _rebuild_unusable(what: str, where: str, do: str, records: Iterable[dict[str, Any]]) -> UnusableRecords:
+    return UnusableRecords(what, where=where, do=do, records=records)
+
+
 class Stopped(StageError):
     """The work was told to end early and did so in order: what is done is kept, and running again goes on from there.
 
@@ -48,6 +83,10 @@ class Stopped(StageError):
     """
 
     exit_code = 130
+
+
+class Transient(StageError):
+    """The work failed for what may be gone the next time (a machine lost, a process that hung): it may be tried again."""
 
 
 class BadRecord(Exception):

@@ -1,43 +1,43 @@
 """Code fingerprints: what of the code a stage can see, so that DVC reruns exactly the stages an edit can change.
 
 The `code` stage of dvc.yaml runs this module and writes `data/code/<stage>.json` for every stage. A fingerprint holds
-- `modules`: every module of the project in the import closure, each as a digest of its AST without docstrings (comments and
-  layout are no part of an AST);
-- `libraries`: the version of every library those modules import;
+- `modules`: by module, every definition that the stage can reach (reach.py), as a digest of its syntax tree without docstrings,
+  comments and layout; `(statements)` stands for what loading the module does, `(imports)` for what its names lead to;
+- `files`: digests of data files beside modules that read them;
+- `libraries`: the version of every library that those definitions and modules import;
 - `external`: a digest of every local file or folder (or the state of a URL) that the stage's params name under `source`,
   `images` or `init_from`, since DVC cannot see what only a param points at.
 
-A change that was accepted as harmless (`genworks accept`) is written as if it had not happened.
+What is declared as watching (watching.py) is not in it. A change that was accepted as harmless (`genworks accept`) is written
+as if it had not happened.
 """
 
 from __future__ import annotations
 
-import ast
 import getpass
-import hashlib
-import importlib.metadata
-import importlib.util
 import json
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
+from components.engines.base.codebase import Codebase, StageCode
+from components.engines.base.definitions import PACKAGES
+from components.engines.base.digests import Digests
 from components.engines.base.errors import UsageError
+from components.engines.base.external import UNREACHABLE, external_inputs
+from components.engines.base.libraries import version_of
 from components.engines.base.params import read_yaml
-from components.engines.base.paths import digest_path, digest_value, dump_json, project_root
+from components.engines.base.paths import project_root, read_json
+from components.engines.base.reach import FUTURE, IMPORTS, STATEMENTS
+from components.engines.base.watching import watching
 from components.engines.base.work import held
 
 CODE_FOLDER = Path("data/code")
 ACCEPTED = "code_accepted.jsonl"
-EXTERNAL_KEYS = ("source", "images", "init_from")
-PACKAGES = ("components", "flows")
-Fingerprint = dict[str, dict[str, str]]
-
-# Import names whose distribution is called otherwise and which our code imports.
-_DISTRIBUTIONS = {"yaml": "PyYAML", "PIL": "pillow", "sklearn": "scikit-learn", "faiss": "faiss-cpu"}
+Fingerprint = dict[str, dict[str, Any]]
+Changes = dict[str, dict[str, list[str | None]]]
+MOST_NAMED = 3  # definitions of one module to which the same happened
 
 
 def module_of(cmd: str) -> str | None:
@@ -55,200 +55,123 @@ def stages_of(root: Path) -> dict[str, dict[str, Any]]:
     return {name: block for name, block in stages.items() if name != "code" and module_of(str(block.get("cmd", "")))}
 
 
-def current(root: Path) -> dict[str, Fingerprint]:
-    """Fingerprints of all stages as the files are now, with accepted changes taken back. Writes nothing."""
+def current(
+    root: Path, digests: Digests | None = None, unknown: dict[str, list[str]] | None = None
+) -> dict[str, Fingerprint]:
+    """Fingerprints of all stages as the files are now, with accepted changes taken back. Writes nothing but what is remembered
+    under `.work/`. `unknown` is filled with what could not be reached, in words, by stage."""
+    digests = digests or Digests(root, keep=False)
+    return _fingerprints(root, stages_of(root), digests, {} if unknown is None else unknown)
+
+
+def _written(root: Path, name: str) -> Fingerprint:
+    """The fingerprint that the last `code` stage wrote for this stage."""
+    path = root / CODE_FOLDER / f"{name}.json"
+    try:
+        return {"external": {}, **read_json(path)}
+    except (FileNotFoundError, ValueError):
+        return {"external": {}}
+
+
+@watching(instead=_written)
+def fingerprint_of(root: Path, name: str) -> Fingerprint:
+    """One stage's, like `current`. Raises UsageError if dvc.yaml has no such stage."""
+    stages = stages_of(root)
+    if name not in stages:
+        raise UsageError(f"dvc.yaml has no stage '{name}'", where=str(root / "dvc.yaml"), do="add the stage's block")
+    return _fingerprints(root, {name: stages[name]}, Digests(root), {})[name]
+
+
+def _fingerprints(
+    root: Path, stages: dict[str, dict[str, Any]], digests: Digests, unknown: dict[str, list[str]]
+) -> dict[str, Fingerprint]:
     params = read_yaml(root / "params.yaml")
     accepted = acceptances(root)
+    entries = {name: str(module_of(block["cmd"])) for name, block in stages.items()}
+    code = Codebase(root).stages([*dict.fromkeys(entries.values())])
     found = {}
-    for name, block in stages_of(root).items():
-        fingerprint = raw_fingerprint(root, block, params)
+    for name, block in stages.items():
+        fingerprint = _raw(root, block, params, code[entries[name]], digests)
         for line in accepted:
             if line["stage"] == name:
                 _take_back(fingerprint, line["changes"])
+        _as_before(root, name, fingerprint, unknown)
         found[name] = fingerprint
     return found
 
 
-def raw_fingerprint(root: Path, block: dict[str, Any], params: dict[str, Any]) -> Fingerprint:
+def _as_before(root: Path, name: str, fingerprint: Fingerprint, unknown: dict[str, list[str]]) -> None:
+    """A remote that does not answer is taken to be what it was, and named in `unknown`."""
+    for key, state in fingerprint["external"].items():
+        if state.startswith(UNREACHABLE):
+            before = _written(root, name)["external"].get(key)
+            told = f"input of {key} cannot be reached ({state.removeprefix(UNREACHABLE)})"
+            known = before is not None and not before.startswith(UNREACHABLE)
+            unknown.setdefault(name, []).append(
+                f"{told}: taken to be as it was" if known else f"{told}: it was never seen"
+            )
+            fingerprint["external"][key] = before if known and before else state
+
+
+def _raw(root: Path, block: dict[str, Any], params: dict[str, Any], code: StageCode, digests: Digests) -> Fingerprint:
     """One stage's fingerprint without regard to accepted changes."""
-    module = module_of(block["cmd"])
-    assert module is not None
-    files = closure(module, root)
-    libraries: set[str] = set()
-    digests = {}
-    for name, path in files.items():
-        digests[name], imported = _module_facts(path, path.stat().st_mtime_ns)
-        libraries |= {library for library in _libraries(imported) if library not in PACKAGES}
-    versions = {library: _version(library) for library in sorted(libraries)}
+    versions = {library: version_of(library) for library in code["libraries"]}
     return {
-        "modules": dict(sorted(digests.items())),
+        "modules": code["modules"],
+        "files": code["files"],
         "libraries": {name: version for name, version in versions.items() if version},
-        "external": _external(root, block, params),
+        "external": external_inputs(root, block, params, code["readers"], digests),
     }
 
 
-def closure(module: str, root: Path) -> dict[str, Path]:
-    """Every module of the project that `module` can import, itself and the packages above included: dotted name -> file."""
-    found: dict[str, Path] = {}
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        path = _file_of(name, root)
-        if name in found or path is None:
-            continue
-        found[name] = path
-        parents = [name.rsplit(".", n)[0] for n in range(1, name.count(".") + 1)]
-        _, imported = _module_facts(path, path.stat().st_mtime_ns)
-        waiting.extend(parents)
-        waiting.extend(_project_imports(imported, name, path.name == "__init__.py"))
-    if module not in found:
-        raise UsageError(f"dvc.yaml runs module {module}, which does not exist", where=str(root), do="correct its cmd")
-    return found
+def dump(fingerprint: Fingerprint) -> str:
+    """As it is written: JSON, a module a line."""
+    rows = {
+        section: ",\n".join(
+            f"{json.dumps(name)}: {json.dumps(fingerprint[section][name], sort_keys=True)}" for name in names
+        )
+        for section in sorted(fingerprint)
+        if (names := sorted(fingerprint[section])) is not None
+    }
+    return "{" + ",\n".join(f'"{section}": {{\n{text}}}' for section, text in rows.items()) + "}\n"
 
 
-def _file_of(module: str, root: Path) -> Path | None:
-    base = root.joinpath(*module.split("."))
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-# An import as it stands in a file: (level of leading dots, module, names after `import`).
-_Import = tuple[int, str, tuple[str, ...]]
-
-
-@cache
-def _module_facts(path: Path, mtime_ns: int) -> tuple[str, tuple[_Import, ...]]:
-    """Digest of a module's code and what it imports, lazily imported modules inside functions included."""
-    try:
-        tree = ast.parse(path.read_bytes(), filename=str(path))
-    except SyntaxError as error:
-        raise UsageError(f"Python cannot read this file: {error.msg}", where=f"{path}:{error.lineno}") from None
-    imports: list[_Import] = []
-    for node in _walk(tree):
-        if isinstance(node, ast.Import):
-            imports.extend((0, alias.name, ()) for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            imports.append((node.level, node.module or "", tuple(alias.name for alias in node.names)))
-        elif isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()[:16], tuple(imports)
-
-
-def _walk(tree: ast.AST) -> Iterator[ast.AST]:
-    """Like ast.walk, without what stands under `if TYPE_CHECKING:` and so never runs."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
-            waiting.extend(node.orelse)
+def _flat(section: dict[str, Any]) -> dict[str, str]:
+    """Modules as `module:definition`; a module that was recorded as a whole (before keys were by definition) as itself."""
+    flat: dict[str, str] = {}
+    for name, value in section.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}:{label}": digest for label, digest in value.items()}
         else:
-            waiting.extend(ast.iter_child_nodes(node))
+            flat[name] = value
+    return flat
 
 
-def _project_imports(imports: tuple[_Import, ...], importer: str, is_package: bool) -> list[str]:
-    """Dotted names of project modules that these imports may load (a name after `from` may be a module itself)."""
-    names = []
-    for level, module, members in imports:
-        if level:
-            package = importer.split(".") if is_package else importer.split(".")[:-1]
-            package = package[: len(package) - (level - 1)]
-            module = ".".join([*package, *([module] if module else [])])
-        if module.split(".")[0] in PACKAGES:
-            names.append(module)
-            names.extend(f"{module}.{member}" for member in members)
-    return names
-
-
-def _libraries(imports: tuple[_Import, ...]) -> set[str]:
-    tops = {module.split(".")[0] for level, module, _ in imports if level == 0}
-    return {top for top in tops if top and top not in sys.stdlib_module_names}
-
-
-@cache
-def _version(library: str) -> str | None:
-    for distribution in (_DISTRIBUTIONS.get(library, library), library.replace("_", "-")):
-        try:
-            return importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    owners = importlib.metadata.packages_distributions().get(library)  # slow, so only for unusual names
-    return importlib.metadata.version(owners[0]) if owners else None
-
-
-def _external(root: Path, block: dict[str, Any], params: dict[str, Any]) -> dict[str, str]:
-    """Digests of what the stage's params point at outside the DAG: `{dotted key: digest}`."""
-    found: dict[str, str] = {}
-    for entry in block.get("params") or []:
-        if isinstance(entry, str):
-            node: Any = params
-            for part in entry.split("."):
-                node = node.get(part) if isinstance(node, dict) else None
-            _collect_external(entry, node, root, found)
-    return dict(sorted(found.items()))
-
-
-def _collect_external(key: str, node: Any, root: Path, found: dict[str, str]) -> None:
-    if isinstance(node, dict):
-        for name, child in node.items():
-            _collect_external(f"{key}.{name}", child, root, found)
-    elif isinstance(node, str) and key.rsplit(".", maxsplit=1)[-1] in EXTERNAL_KEYS:
-        state = external_state(node, root)
-        if state:
-            found[key] = state
-
-
-def external_state(source: str, root: Path) -> str | None:
-    """A digest of what a source names: local content, or size and version of a URL; None for `sample` and hub names."""
-    if "://" in source:
-        return _url_state(source)
-    if any(character in source for character in "*?["):
-        base = root if not Path(source).is_absolute() else Path("/")
-        matches = sorted(base.glob(source.lstrip("/")))
-        return digest_value([[path.name, digest_path(path)] for path in matches]) if matches else None
-    path = root / source  # an absolute source stays as it is
-    return digest_path(path) if path.exists() else None
-
-
-def _url_state(url: str) -> str | None:
-    """Size, ETag or modification time as the store tells them; the stage itself reports a URL that cannot be reached."""
-    if url.startswith("hf://"):
-        return None  # a hub data set is pinned by its revision, which is part of the name
-    import fsspec
-
-    try:
-        filesystem, path = fsspec.core.url_to_fs(url)
-        info = filesystem.info(path)
-    except (
-        Exception
-    ) as error:  # the stores' own error kinds have no common base; unreachable is a state, said by ingest
-        return f"unreachable: {type(error).__name__}"
-    told = {
-        name: str(info[name]) for name in ("size", "ETag", "etag", "mtime", "LastModified", "created") if name in info
-    }
-    return digest_value(told)
-
-
-def _take_back(fingerprint: Fingerprint, changes: dict[str, dict[str, list[str | None]]]) -> None:
+def _take_back(fingerprint: Fingerprint, changes: Changes) -> None:
     for section, names in changes.items():
+        flat = _flat(fingerprint.get(section, {}))
         for name, (old, new) in names.items():
-            if fingerprint[section].get(name) != new:
+            if flat.get(name) != new:
                 continue
             if old is None:
-                fingerprint[section].pop(name, None)
+                flat.pop(name, None)
             else:
-                fingerprint[section][name] = old
-        fingerprint[section] = dict(sorted(fingerprint[section].items()))
+                flat[name] = old
+        nested: dict[str, Any] = {}
+        for name, value in sorted(flat.items()):
+            module, is_definition, label = name.partition(":")
+            if section == "modules" and is_definition:
+                nested.setdefault(module, {})[label] = value
+            else:
+                nested[name] = value
+        fingerprint[section] = nested
 
 
-def differences(old: Fingerprint, new: Fingerprint) -> dict[str, dict[str, list[str | None]]]:
+def differences(old: Fingerprint, new: Fingerprint) -> Changes:
     """What changed between two fingerprints: `{section: {name: [old, new]}}`, None where it was or is absent."""
-    changes: dict[str, dict[str, list[str | None]]] = {}
-    for section in ("modules", "libraries", "external"):
-        before, after = old.get(section, {}), new.get(section, {})
+    changes: Changes = {}
+    for section in ("modules", "files", "libraries", "external"):
+        before, after = _flat(old.get(section, {})), _flat(new.get(section, {}))
         changed = {
             name: [before.get(name), after.get(name)]
             for name in sorted(before.keys() | after.keys())
@@ -257,6 +180,41 @@ def differences(old: Fingerprint, new: Fingerprint) -> dict[str, dict[str, list[
         if changed:
             changes[section] = changed
     return changes
+
+
+def describe_changes(changes: Changes) -> list[str]:
+    """Differences in words, one change each; what happened to many definitions of a module at once is said once."""
+    found = _describe_code(changes.get("modules", {}))
+    for name, (old, new) in changes.get("files", {}).items():
+        found.append(f"data file {name} {_happened(old, new)}")
+    for name, (old, new) in changes.get("libraries", {}).items():
+        found.append(f"library {name}: {old} → {new}" if old and new else f"library {name} {_happened(old, new)}")
+    for name, (old, new) in changes.get("external", {}).items():
+        found.append(f"input of {name} {_happened(old, new)}")
+    return found
+
+
+def _happened(old: str | None, new: str | None) -> str:
+    return "is new" if old is None else "is gone" if new is None else "changed"
+
+
+def _describe_code(names: dict[str, list[str | None]]) -> list[str]:
+    if any(":" not in name for name in names):
+        return ["its code was recorded by module, keys are by definition now (docs/keys.md)"]
+    words = {IMPORTS: "imports of {}", STATEMENTS: "statements of {}", FUTURE: "`__future__` imports of {}"}
+    groups: dict[tuple[str, str], list[str]] = {}
+    for name, (old, new) in names.items():
+        module, _, label = name.partition(":")
+        verb = "reached now" if old is None else "no longer reached" if new is None else "changed"
+        groups.setdefault((module, verb), []).append(words.get(label, f"definition {{}}.{label}").format(module))
+    found = []
+    for (module, verb), told in groups.items():
+        if len(told) > MOST_NAMED:
+            found.append(f"{len(told)} definitions of {module}: {verb}")
+        else:
+            is_verb = {one: "is" if one.startswith("definition ") else "are" for one in told}
+            found += [f"{one} {verb}" if verb == "changed" else f"{one} {is_verb[one]} {verb}" for one in told]
+    return found
 
 
 def acceptances(root: Path, stage: str | None = None) -> list[dict[str, Any]]:
@@ -301,9 +259,9 @@ def write_all(root: Path) -> list[str]:
     folder = root / CODE_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
-    for name, fingerprint in current(root).items():
+    for name, fingerprint in current(root, Digests(root)).items():
         path = folder / f"{name}.json"
-        text = dump_json(fingerprint)
+        text = dump(fingerprint)
         same = path.exists() and path.read_text(encoding="utf-8") == text
         if same or (path.exists() and held(root / ".work" / name)):
             continue

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from components.engines.base.credentials import refuse_credentials
 from components.engines.base.errors import UsageError
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class _Operational:
+    """Type of the mark OPERATIONAL."""
+
+
+# Stands in the annotation of a field that says where, with how much and how safely the work is done, never what comes of it:
+# unfinished work goes on under another value. Rounding may differ (workers, threads), as it does between machines.
+OPERATIONAL = _Operational()
 
 
 class Params(BaseModel):
@@ -18,10 +31,32 @@ class Params(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=False, allow_inf_nan=False)
 
+    def identity(self) -> dict[str, Any]:
+        """What decides the outputs, as JSON: all fields but the operational ones, of the sections inside too.
+
+        The one notion of whether unfinished work may go on: work folders and checkpoints stand under it.
+        """
+        dumped = self.model_dump(mode="json")
+        kept = {}
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if OPERATIONAL not in field.metadata:
+                kept[name] = value.identity() if isinstance(value, Params) else dumped[name]
+        return kept
+
 
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# Of a map over shards: how many do it, and when it is given up. What is made of a sample depends on neither.
+Workers = Annotated[int, Field(ge=0), OPERATIONAL]
+GpusPerWorker = Annotated[
+    Literal["auto"] | Annotated[float, Field(ge=0)], OPERATIONAL
+]  # auto: its share of what is there
+MaxBadFraction = Annotated[float, Field(ge=0, le=1), OPERATIONAL]
+MaxRejectedFraction = Annotated[float, Field(ge=0, le=1), OPERATIONAL]
+
+_MAX_VALUES, _MAX_DEPTH = 100_000, 100
 
 P = TypeVar("P", bound=Params)
 
@@ -29,7 +64,7 @@ P = TypeVar("P", bound=Params)
 def read_yaml(path: Path) -> dict[str, Any]:
     """Parse a YAML mapping. Raises UsageError if the file is missing, is no YAML or is no mapping."""
     try:
-        parsed = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)  # noqa: S506 - a safe loader, in C if built
+        parsed = _parse(path.read_text(encoding="utf-8"), path)
     except FileNotFoundError:
         raise UsageError(f"{path.name} does not exist", where=str(path), do="run inside a genworks project") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -37,6 +72,53 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(parsed, dict):
         raise UsageError(f"{path.name} must be a mapping of sections", where=str(path))
     return parsed
+
+
+def _parse(text: str, path: Path) -> Any:
+    depth = 0
+    for event in yaml.parse(
+        text, Loader=_LOADER
+    ):  # before nodes are made: libyaml's composer recurses until it crashes
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_DEPTH:
+            raise UsageError(
+                f"{path.name} is nested more than {_MAX_DEPTH} deep", where=str(path), do="write it flatter"
+            )
+    loader = _LOADER(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _refuse_expansion(root, path)
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _refuse_expansion(root: yaml.Node, path: Path) -> None:
+    """Refuse a document whose anchors stand for more values than anybody wrote: 1 kB of them can mean gigabytes.
+
+    Looked at before anything is built, since merge keys (`<<`) are written out then. Every alias is the same node: its size is
+    found once and added wherever it is used.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node, depth: int) -> int:
+        if not isinstance(node, yaml.CollectionNode):
+            return 1
+        if depth > _MAX_DEPTH:
+            raise UsageError(f"{path.name} has an anchor inside itself", where=str(path), do="write it without")
+        if id(node) not in sizes:
+            parts = [*itertools.chain(*node.value)] if isinstance(node, yaml.MappingNode) else node.value
+            sizes[id(node)] = 1 + sum(size(part, depth + 1) for part in parts)
+        return sizes[id(node)]
+
+    if size(root, 0) > _MAX_VALUES:
+        raise UsageError(
+            f"{path.name} stands for more than {_MAX_VALUES:,} values once its anchors are written out",
+            where=str(path),
+            do="write the values themselves, fewer of them",
+        )
 
 
 def section_of(document: dict[str, Any], key: str, path: Path) -> dict[str, Any]:
@@ -55,7 +137,11 @@ def section_of(document: dict[str, Any], key: str, path: Path) -> dict[str, Any]
 
 
 def parse_section(kind: type[P], values: dict[str, Any], key: str, path: Path) -> P:
-    """Check a section against its model. Raises UsageError naming every wrong key and what it should be."""
+    """Check a section against its model. Raises UsageError naming every wrong key and what it should be.
+
+    A URL with a credential in it is refused first, so that no message about another key repeats it.
+    """
+    refuse_credentials(values, key, str(path))
     try:
         return kind.model_validate(values)
     except ValidationError as error:

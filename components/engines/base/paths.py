@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -71,16 +71,28 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def write_jsonl(path: Path, rows: Any) -> None:
-    """Write one compact JSON object a line, atomically, keys in the order given."""
+def write_jsonl(path: Path, rows: Any) -> int:
+    """Write one compact JSON object a line, atomically, keys in the order given; how many they are."""
+    count = 0
     with atomic_write(path) as partial, partial.open("w", encoding="utf-8") as file:
         for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            file.write(json_line(row))
+            count += 1
+    return count
+
+
+def json_line(row: Any) -> str:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    return list(each_of_jsonl(path))
+
+
+def each_of_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """One after the other, for a file that may be larger than memory."""
     with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file if line.strip()]
+        yield from (json.loads(line) for line in file if line.strip())
 
 
 def digest_file(path: Path) -> str:
@@ -88,13 +100,41 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def files_of(path: Path) -> Iterator[tuple[str, Path]]:
+    """A file under its own name, or every file of a folder under its name from there; links are followed, folders' too."""
+    if path.is_file():
+        yield path.name, path
+    else:
+        found = ((Path(name), Path(name).relative_to(path)) for name in _walk(str(path), ()))
+        for file, relative in sorted(found, key=lambda pair: pair[1]):
+            yield relative.as_posix(), file
+
+
+def _walk(folder: str, above: tuple[str, ...]) -> Iterator[str]:
+    real = os.path.realpath(folder)
+    if real in above or not os.path.isdir(folder):  # a link to a folder that it is in
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                if entry.name != "__pycache__":
+                    yield from _walk(entry.path, (*above, real))
+            elif entry.is_file():
+                yield entry.path
+
+
 def digest_path(path: Path) -> str:
     """SHA-256 of a file's bytes, or of a folder's relative names and bytes (sorted; links are followed)."""
     if path.is_file():
         return digest_file(path)
+    return digest_listing((name, digest_file(file)) for name, file in files_of(path))
+
+
+def digest_listing(files: Iterable[tuple[str, str]]) -> str:
+    """SHA-256 of names with the digests of what they name."""
     total = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
-        total.update(f"{file.relative_to(path).as_posix()}\0{digest_file(file)}\n".encode())
+    for name, digest in files:
+        total.update(f"{name}\0{digest}\n".encode())
     return total.hexdigest()
 
 

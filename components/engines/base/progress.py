@@ -7,9 +7,12 @@ import sys
 import time
 from typing import Any
 
+from components.engines.base.watching import watching
+
 log = logging.getLogger("genworks")
 
 
+@watching()
 class Progress:
     """Counts `total` units of work; `advance` may carry figures to show. Use as a context manager."""
 

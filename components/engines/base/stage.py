@@ -24,18 +24,21 @@ import logging
 import os
 import sys
 import traceback
-import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from components.engines.base.allocator import keep_freed_memory
-from components.engines.base.errors import GenworksError, StageError, Stopped, UsageError, explain_os_error
-from components.engines.base.fingerprint import CODE_FOLDER
-from components.engines.base.params import Params, parse_section, read_yaml, section_of
+from components.engines.base.block import Block, Section, block_of, sections_of
+from components.engines.base.digests import Digests
+from components.engines.base.errors import GenworksError, StageError, Stopped, UsageError
+from components.engines.base.evidence import evidence_path, keep_evidence
+from components.engines.base.explanations import explain
+from components.engines.base.fingerprint import CODE_FOLDER, Fingerprint, describe_changes, differences, fingerprint_of
+from components.engines.base.hub import with_checkpoints
+from components.engines.base.loopback import reach_directly
 from components.engines.base.paths import (
-    digest_path,
     digest_value,
     project_root,
     publish,
@@ -59,10 +62,10 @@ class StageContext:
 
     system: str
     stage: str  # without the system: `finetune`
-    key: str  # digest of inputs, params and code: equal keys give equal outputs
+    key: str  # digest of inputs, params (but operational ones) and code: equal keys give equal outputs
     work: Path  # unfinished work of this key, kept when the stage is killed
     root: Path
-    params: dict[str, Any]  # every section the stage was given, by dotted key
+    params: dict[str, Any]  # every section the stage was given, by dotted key, defaults included
     inputs: dict[str, Path]
 
     @property
@@ -70,54 +73,12 @@ class StageContext:
         return f"{self.system}-{self.stage}"
 
 
-@dataclass(frozen=True)
-class Block:
-    """A stage's declaration in dvc.yaml: paths by argument name (fingerprint file aside) and params sections."""
-
-    inputs: dict[str, Path]
-    outputs: dict[str, Path]
-    sections: tuple[str, ...]
-
-
-def block_of(root: Path, name: str) -> Block:
-    """Read one stage's block. Raises UsageError if it is missing or two of its paths share a name."""
-    stages = read_yaml(root / "dvc.yaml").get("stages") or {}
-    if name not in stages:
-        raise UsageError(f"dvc.yaml has no stage '{name}'", where=str(root / "dvc.yaml"), do="add the stage's block")
-    block = stages[name]
-    inputs = _named(name, [p for p in _paths(block.get("deps")) if Path(p).parent != CODE_FOLDER])
-    outputs = _named(name, [p for kind in ("outs", "metrics", "plots") for p in _paths(block.get(kind))])
-    clash = inputs.keys() & outputs.keys()
-    if clash:
-        raise UsageError(f"Stage '{name}' has an input and an output both called {sorted(clash)}", where="dvc.yaml")
-    return Block(inputs, outputs, tuple(p for p in block.get("params") or [] if isinstance(p, str)))
-
-
-def _paths(entries: list[Any] | None) -> list[str]:
-    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries or []]
-
-
-def _named(stage: str, paths: list[str]) -> dict[str, Path]:
-    named: dict[str, Path] = {}
-    stems = [Path(path).name.split(".")[0] for path in paths]
-    for path, stem in zip(map(Path, paths), stems, strict=True):
-        alike = [
-            other for other, its in zip(paths, stems, strict=True) if its == stem and Path(other).name == path.name
-        ]
-        name = stem if stems.count(stem) == 1 else path.name.replace(".", "_")
-        if len(alike) > 1:
-            name = f"{path.parent.name}_{name}"
-        if name in named:
-            raise UsageError(f"Stage '{stage}' has two paths called '{name}'", where="dvc.yaml", do="rename one")
-        named[name] = path
-    return named
-
-
 def main(function: Callable[..., None]) -> None:
     """Run a stage function as a command and exit. Call it at the bottom of the stage's module."""
     # Threads that wait for each other by spinning make a step ten times slower as soon as something else wants a core.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     keep_freed_memory()
+    reach_directly()
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # a bar for every file loaded says nothing of the stage
     function = _as_imported(function)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
@@ -170,7 +131,7 @@ def _run_reporting(function: Callable[..., None], arguments: argparse.Namespace,
         print("interrupted", file=sys.stderr, flush=True)
         return Stopped.exit_code
     except Exception as error:
-        failure = _explain(error, work)
+        failure = explain(error)
         if debug:
             traceback.print_exc()
         print(f"error: {failure}", file=sys.stderr, flush=True)
@@ -208,17 +169,6 @@ def _replacements(arguments: argparse.Namespace) -> dict[str, Path]:
     return replaced
 
 
-def _explain(error: Exception, work: Path | None) -> GenworksError:
-    if isinstance(error, GenworksError):
-        return error
-    if isinstance(error, OSError) and error.errno is not None:
-        return explain_os_error(error)
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    where = f"{last.filename}:{last.lineno}"
-    hint = "run it with --debug for the traceback, and report it: this failure has no explanation yet"
-    return StageError(f"{type(error).__name__}: {error}", where=where, do=hint)
-
-
 def _note_outcome(work: Path, failure: GenworksError) -> None:
     try:
         write_json(work / "outcome.json", {"exit_code": failure.exit_code, "message": str(failure)})
@@ -232,20 +182,26 @@ def _run_in_dag(function: Callable[..., None], root: Path, system: str, stage: s
         die_with_parent()
     with WorkLock(root / ".work" / name) as lock:
         remove(root / ".work" / name / "outcome.json")
+        evidence = evidence_path(root, system, stage)
+        remove(evidence)  # so that what lies there always belongs to the stage's last run
         block = block_of(root, name)
-        arguments, sections = _sections(function, root, system, stage, block)
+        sections = sections_of(function, root, system, stage, block)
         inputs = {name: root / path for name, path in block.inputs.items()}
         outputs = {name: root / path for name, path in block.outputs.items()}
         _require(inputs)
-        context = _context(root, system, stage, sections, inputs)
+        code = fingerprint_of(root, name)
+        _refuse_unrecorded_code(root, name, code)
+        context = _context(root, system, stage, sections, inputs, code)
         prune(context.work.parent, context.work.name)
         context.work.mkdir(parents=True, exist_ok=True)
         partials = {out: temporary_sibling(path) for out, path in outputs.items()}
-        _call(function, arguments, context, inputs, partials)
+        _call(function, sections, context, inputs, partials, evidence)
         lock.check()
         _refuse_changed_params(function, root, system, stage, block, sections)
+        _refuse_changed_code(root, name, code)
         for out, path in outputs.items():
             publish(partials[out], path)
+            Digests(root).enter(path)
         remove(context.work)
 
 
@@ -256,14 +212,19 @@ def _run_detached(
     unknown = replaced.keys() - block.inputs.keys()
     if unknown:
         raise UsageError(f"No input called {sorted(unknown)}", do=f"use one of {sorted(block.inputs)}")
-    arguments, sections = _sections(function, root, system, stage, block)
+    sections = sections_of(function, root, system, stage, block)
     inputs = {name: root / path for name, path in block.inputs.items()} | replaced
     _require(inputs)
     outputs = {name: folder.resolve() / path.name for name, path in block.outputs.items()}
-    context = _context(root, system, stage, sections, inputs, work_root=folder.resolve() / ".work")
+    name = f"{system}-{stage}"
+    code = fingerprint_of(root, name)
+    context = _context(root, system, stage, sections, inputs, code, work_root=folder.resolve() / ".work")
     context.work.mkdir(parents=True, exist_ok=True)
     partials = {out: temporary_sibling(path) for out, path in outputs.items()}
-    _call(function, arguments, context, inputs, partials)
+    evidence = evidence_path(folder.resolve(), system, stage)
+    remove(evidence)
+    _call(function, sections, context, inputs, partials, evidence)
+    _refuse_changed_code(root, name, code)
     for out, path in outputs.items():
         publish(partials[out], path)
     remove(folder / ".work")
@@ -277,57 +238,41 @@ def _require(inputs: dict[str, Path]) -> None:
             )
 
 
-def _sections(
-    function: Callable[..., None], root: Path, system: str, stage: str, block: Block
-) -> tuple[dict[str, Params], dict[str, Any]]:
-    """Params arguments of the function, checked, and their raw values by dotted key."""
-    path = root / "params.yaml"
-    document = read_yaml(path)
-    arguments: dict[str, Params] = {}
-    sections: dict[str, Any] = {}
-    for argument, kind in typing.get_type_hints(function).items():
-        if isinstance(kind, type) and issubclass(kind, Params):
-            key = f"{system}.{stage if argument == 'params' else argument}"
-            if key not in block.sections:
-                raise UsageError(f"Stage '{system}-{stage}' reads params '{key}'", where="dvc.yaml", do="list it there")
-            values = section_of(document, key, path)
-            arguments[argument] = parse_section(kind, values, key, path)
-            sections[key] = values
-    return arguments, sections
-
-
 def _context(
     root: Path,
     system: str,
     stage: str,
-    sections: dict[str, Any],
+    sections: dict[str, Section],
     inputs: dict[str, Path],
+    code: Fingerprint,
     work_root: Path | None = None,
 ) -> StageContext:
-    code = root / CODE_FOLDER / f"{system}-{stage}.json"
-    digests = {name: digest_path(path) for name, path in sorted(inputs.items())}
-    fingerprint = read_json(code) if code.exists() else None
-    key = digest_value([sections, digests, fingerprint])[:20]
+    remembered = Digests(root)
+    digests = {name: remembered.of(path) for name, path in sorted(inputs.items())}
+    identity = {section.key: section.params.identity() for section in sections.values()}
+    key = digest_value([identity, digests, code])[:20]
     work = (work_root or root / ".work") / f"{system}-{stage}" / key
-    return StageContext(system, stage, key, work, root, sections, inputs)
+    params = {section.key: section.params.model_dump(mode="json") for section in sections.values()}
+    return StageContext(system, stage, key, work, root, params, inputs)
 
 
 def _call(
     function: Callable[..., None],
-    arguments: dict[str, Params],
+    sections: dict[str, Section],
     context: StageContext,
     inputs: dict[str, Path],
     partials: dict[str, Path],
+    evidence: Path,
 ) -> None:
-    """Call the stage with what its signature asks for; afterwards every output must exist."""
+    """Call the stage with what its signature asks for; afterwards every output must exist. Of a failure `evidence` stays."""
     paths = inputs | partials
     wanted = inspect.signature(function).parameters
     given: dict[str, Any] = {}
     for name in wanted:
         if name == "context":
             given[name] = context
-        elif name in arguments:
-            given[name] = arguments[name]
+        elif name in sections:
+            given[name] = with_checkpoints(sections[name].params, sections[name].key, context.root)
         elif name in paths:
             given[name] = paths[name]
         else:
@@ -343,21 +288,47 @@ def _call(
         missing = [name for name, partial in partials.items() if not partial.exists()]
         if missing:
             raise StageError(f"{function.__name__}() did not write {missing}", do="report this: it is a bug")
-    except BaseException:
+    except BaseException as failure:
+        keep_evidence(failure, evidence)
         for partial in partials.values():
             remove(partial)
         raise
 
 
 def _refuse_changed_params(
-    function: Callable[..., None], root: Path, system: str, stage: str, block: Block, sections: dict[str, Any]
+    function: Callable[..., None], root: Path, system: str, stage: str, block: Block, before: dict[str, Section]
 ) -> None:
     """DVC records the params as they are when the stage ends; outputs of other values must not pass for theirs."""
-    _, now = _sections(function, root, system, stage, block)
-    changed = [key for key in sections if now[key] != sections[key]]
+    now = sections_of(function, root, system, stage, block)
+    changed = [section.key for argument, section in before.items() if now[argument].raw != section.raw]
     if changed:
         raise StageError(
             f"Params {', '.join(changed)} were edited while the stage ran, so its outputs do not belong to them",
             where=str(root / "params.yaml"),
             do="run again; to get the finished work instead, put the old values back (it is kept under .work/)",
+        )
+
+
+def _refuse_unrecorded_code(root: Path, name: str, now: Fingerprint) -> None:
+    """DVC will record the fingerprint that the `code` stage wrote: other code must not run under it."""
+    path = root / CODE_FOLDER / f"{name}.json"
+    if "DVC_STAGE" not in os.environ or not path.exists():
+        return
+    changed = describe_changes(differences(read_json(path), now))
+    if changed:
+        raise StageError(
+            f"The code of {name} was edited after this run took its fingerprint ({', '.join(changed)})",
+            where=str(path),
+            do="run again: genworks run and dvc repro take fingerprints first",
+        )
+
+
+def _refuse_changed_code(root: Path, name: str, before: Fingerprint) -> None:
+    """The same at the end: a module may have been loaded after it was edited, a source read after it was replaced."""
+    changed = describe_changes(differences(before, fingerprint_of(root, name)))
+    if changed:
+        raise StageError(
+            f"What {name} runs or reads was edited while it ran ({', '.join(changed)}), so its outputs belong to neither version",
+            where=str(root),
+            do="run again; to get the finished work instead, take the edit back first (it is kept under .work/)",
         )

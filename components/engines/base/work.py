@@ -92,10 +92,14 @@ def _same_file(descriptor: int, path: Path) -> bool:
 
 def held(folder: Path) -> bool:
     """Whether a living process owns this work folder now."""
-    path = folder / "lock"
+    return locked(folder / "lock")
+
+
+def locked(path: Path) -> bool:
+    """Whether a living process holds the lock on this file or folder; not, where there is none or it may not be opened."""
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

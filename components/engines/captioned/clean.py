@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from components.engines.base.params import Count, Fraction, Params, Positive
-from components.engines.base.paths import read_jsonl, write_json, write_jsonl
+from components.engines.base.evidence import RecordFile, Reread
+from components.engines.base.params import Count, MaxBadFraction, MaxRejectedFraction, Params, Positive, Workers
+from components.engines.base.paths import each_of_jsonl, remove, write_json, write_jsonl
 from components.engines.base.stage import StageContext
-from components.engines.sources.images import Limits
+from components.engines.images.decode import Limits
+from components.engines.images.lookalikes import MAX_BITS, MAX_LEVELS
+from components.engines.text.normalization import normalise
 
 if TYPE_CHECKING:
     from components.engines.captioned.dataset import Captioned
@@ -25,8 +30,8 @@ class ImageCleaning(Params):
 
     Images are kept at `store_px` on their longer side, if they were larger. `copies` says what counts as one: the same
     `image`, or only the same image with the same caption (`pair`, for data with several captions an image). Images are alike
-    if their difference hashes differ in `max_hash_bits` of 64 at most and their thumbnails of 8 x 8 pixels nowhere by
-    more than `max_levels` of 255.
+    if their difference hashes differ in `max_hash_bits` of 64 at most, their thumbnails of 8 x 8 pixels nowhere by more than
+    `max_levels` of 255, and their patterns and colours little for the contrast and saturation there is (see lookalikes.py).
     """
 
     limits: Limits = Limits()
@@ -35,10 +40,11 @@ class ImageCleaning(Params):
     store_px: Positive = 64
     max_caption_chars: Positive = 500
     copies: Literal["image", "pair"] = "image"
-    max_hash_bits: Annotated[int, Field(ge=0, le=32)] = 10
-    max_levels: Count = 24
-    workers: Count = 0
-    max_bad_fraction: Fraction = 0.1
+    max_hash_bits: Annotated[int, Field(ge=0, le=32)] = MAX_BITS
+    max_levels: Count = MAX_LEVELS
+    workers: Workers = 0
+    max_bad_fraction: MaxBadFraction = 0.1
+    max_rejected_fraction: MaxRejectedFraction = 0.5
 
 
 def clean_images(params: ImageCleaning, context: StageContext, images: Path, cleaned: Path, cleaning: Path) -> None:
@@ -48,7 +54,7 @@ def clean_images(params: ImageCleaning, context: StageContext, images: Path, cle
     others); `cleaning` the counts by reason and, where the source tells the truth about its files, what was caught of it.
     """
     from components.engines.shards.manifest import read_manifest
-    from components.engines.shards.map import map_shards
+    from components.engines.shards.map_shards import map_shards
 
     checked = context.work / "checked"
     map_shards(
@@ -76,13 +82,13 @@ class ImageCheck:
 
     def decode(self, sample: dict[str, Any]) -> tuple[Captioned, Any]:
         from components.engines.captioned.dataset import Captioned
-        from components.engines.sources.images import decode_image
+        from components.engines.images.decode import decode_image
 
         found = Captioned.from_sample(sample)
         return found, decode_image(found.image, self.params.limits)
 
     def apply(self, items: list[tuple[Captioned, Any]]) -> list[Any]:
-        from components.engines.shards.map import Rejected
+        from components.engines.shards.map_shards import Rejected
 
         answers: list[Any] = []
         for found, picture in items:
@@ -103,59 +109,75 @@ class ImageCheck:
 
     def _kept(self, found: Captioned, caption: str, picture: Any) -> dict[str, Any]:
         from components.engines.captioned.dataset import Captioned
-        from components.engines.sources.images import encode_png, shrink
-        from components.engines.sources.lookalikes import Print
+        from components.engines.images.decode import encode_png, shrink
+        from components.engines.images.lookalikes import Print
 
         small = shrink(picture, self.params.store_px)
-        told = {**found.told, "width": small.width, "height": small.height, "print": Print.of(small).as_dict()}
-        return Captioned(found.key, encode_png(small), caption, told).to_sample()
-
-
-def normalise(caption: str) -> str:
-    """Unicode NFC, control characters out, runs of white space as one space."""
-    composed = unicodedata.normalize("NFC", caption)
-    printable = "".join(" " if unicodedata.category(character) == "Cc" else character for character in composed)
-    return " ".join(printable.split())
+        metadata = {**found.metadata, "width": small.width, "height": small.height, "print": Print.of(small).as_dict()}
+        return Captioned(found.key, encode_png(small), caption, metadata).to_sample()
 
 
 def _drop_copies(params: ImageCleaning, checked: Path, cleaned: Path, where: str) -> None:
     """Write what is left after dropping copies within a split, and images of training or validation that are held out."""
-    from components.engines.captioned.dataset import SPLITS, CaptionedImages
+    from components.engines.captioned.dataset import CaptionedImages
+    from components.engines.images.lookalikes import Lookalikes
     from components.engines.shards.manifest import read_manifest, write_manifest
     from components.engines.shards.writer import ShardWriter
-    from components.engines.sources.lookalikes import Lookalikes
+    from components.engines.sources.splits import SPLITS
 
     books = read_manifest(checked)
     assert books.funnel is not None
+    rejected = partial(_without_pixels, checked / "rejected.jsonl")
+    if not books.funnel.kept:
+        books.funnel.check_some_kept(
+            "images",
+            where=where,
+            do=f"look at the source, or set the params of {where.replace('-', '.')} that reject them",
+            records=Reread(lambda: chain(rejected(), _without_pixels(checked / "quarantined.jsonl"))),
+        )
     funnel, per_shard = books.funnel, max(shard.samples for shard in books.shards)
     held_out = Lookalikes(params.max_hash_bits, params.max_levels)
-    dropped, shards = [], []
-    for split in reversed(SPLITS):  # test first: its images are never the ones dropped
-        copies = _Copies(params, held_out)
-        with ShardWriter(cleaned, split, per_shard) as writer:
-            for one in CaptionedImages(checked, split):
-                found = copies.find(one)
-                if found is None:
-                    writer.write(one.to_sample())
-                    copies.add(one)
-                    continue
-                reason, like = found
-                funnel.kept -= 1
-                funnel.rejected[reason] += 1
-                dropped.append({"key": one.key, "reason": reason, "detail": f"of {like}", "caption": one.caption})
-        copies.close()
-        shards += writer.shards
-    write_jsonl(cleaned / "rejected.jsonl", [*read_jsonl(checked / "rejected.jsonl"), *dropped])
+    shards = []
+    with RecordFile(cleaned / "copies.jsonl") as dropped:
+        for split in reversed(SPLITS):  # test first: its images are never the ones dropped
+            copies = _Copies(params, held_out)
+            with ShardWriter(cleaned, split, per_shard) as writer:
+                for one in CaptionedImages(checked, split):
+                    found = copies.find(one)
+                    if found is None:
+                        writer.write(one.to_sample())
+                        copies.add(one)
+                        continue
+                    reason, like = found
+                    funnel.kept -= 1
+                    funnel.rejected[reason] += 1
+                    dropped.append({"key": one.key, "reason": reason, "detail": f"of {like}", "caption": one.caption})
+            copies.close()
+            shards += writer.shards
+    funnel.check(
+        where=where,
+        max_rejected_fraction=params.max_rejected_fraction,
+        records=Reread(lambda: chain(rejected(), dropped)),
+    )
+    write_jsonl(cleaned / "rejected.jsonl", chain(each_of_jsonl(checked / "rejected.jsonl"), dropped))
+    remove(dropped.path)
     shutil.copyfile(checked / "quarantined.jsonl", cleaned / "quarantined.jsonl")
-    funnel.check(where=where)
     write_manifest(cleaned, shards, funnel)
+
+
+def _without_pixels(refused: Path) -> Iterator[dict[str, Any]]:
+    """Refused samples as evidence: why, and what tells people which picture it is."""
+    for row in each_of_jsonl(refused):
+        known = json.loads(row["fields"]["json"])
+        name = {"name": known["name"]} if "name" in known else {}
+        yield {key: row[key] for key in ("key", "reason", "detail")} | {"caption": known["caption"], **name}
 
 
 class _Copies:
     """What of a split was kept so far, and what splits before it hold."""
 
     def __init__(self, params: ImageCleaning, held_out: Any) -> None:
-        from components.engines.sources.lookalikes import Lookalikes
+        from components.engines.images.lookalikes import Lookalikes
 
         self.params, self.held_out = params, held_out
         self.by_caption: dict[str, Lookalikes] = {}
@@ -172,7 +194,7 @@ class _Copies:
         return ("duplicate" if found[1] else "near duplicate", found[0]) if found else None
 
     def add(self, one: Captioned) -> None:
-        from components.engines.sources.lookalikes import Lookalikes
+        from components.engines.images.lookalikes import Lookalikes
 
         fresh = partial(Lookalikes, self.params.max_hash_bits, self.params.max_levels)
         group = self._group(one)
@@ -191,9 +213,9 @@ class _Copies:
 
 
 def _print(one: Captioned) -> Any:
-    from components.engines.sources.lookalikes import Print
+    from components.engines.images.lookalikes import Print
 
-    return Print.from_dict(one.told["print"])
+    return Print.from_dict(one.metadata["print"])
 
 
 def _caught(images: Path, cleaned: Path) -> dict[str, Any]:
@@ -201,14 +223,15 @@ def _caught(images: Path, cleaned: Path) -> dict[str, Any]:
 
     Wrong captions are no business of this stage: no look at image or caption alone can tell.
     """
-    from components.engines.captioned.dataset import SPLITS, CaptionedImages
+    from components.engines.captioned.dataset import CaptionedImages
+    from components.engines.sources.splits import SPLITS
     from components.engines.worlds.captioned import BAD_FILES, ODD_FILES
 
     states = {
-        one.key: one.told["truth"]["file"]
+        one.key: one.metadata["truth"]["file"]
         for split in SPLITS
         for one in CaptionedImages(images, split)
-        if "truth" in one.told
+        if "truth" in one.metadata
     }
     if not states:
         return {}

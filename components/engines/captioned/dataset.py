@@ -4,36 +4,33 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from components.engines.shards.reader import ShardReader
+from components.engines.shards.samples import Samples
 
 if TYPE_CHECKING:
     from PIL import Image
-
-SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
 class Captioned:
     """One captioned image. `image` is a file of any kind before cleaning and a PNG after it.
 
-    `told` is what the stages know besides: `name` of the source, `truth` of a sample world, after cleaning `width`, `height` and
-    `print` (see lookalikes.Print).
+    `metadata` is what the stages know besides: `name` of the source, `truth` of a sample world, and after cleaning `width`,
+    `height` and `print` (see lookalikes.Print).
     """
 
     key: str
     image: bytes
     caption: str
-    told: dict[str, Any]
+    metadata: dict[str, Any]
 
     @property
     def scene(self) -> dict[str, str] | None:
         """What is in the image, where the source is the sample world."""
-        return (self.told.get("truth") or {}).get("scene")
+        return (self.metadata.get("truth") or {}).get("scene")
 
     def open(self) -> Image.Image:
         """The picture of a cleaned sample."""
@@ -42,7 +39,7 @@ class Captioned:
         return Image.open(io.BytesIO(self.image), formats=("PNG",))
 
     def to_sample(self) -> dict[str, Any]:
-        body = {"caption": self.caption, **self.told}
+        body = {"caption": self.caption, **self.metadata}
         return {"__key__": self.key, "image": self.image, "json": json.dumps(body, ensure_ascii=False).encode()}
 
     @classmethod
@@ -51,19 +48,27 @@ class Captioned:
         return cls(sample["__key__"], sample["image"], body.pop("caption"), body)
 
 
-class CaptionedImages(Sequence[Captioned]):
+class CaptionedImages(Samples[Captioned]):
     """The captioned images of one split, by index."""
 
-    def __init__(self, folder: Path, split: str) -> None:
-        self.reader = ShardReader(folder, split)
+    kind = Captioned
+
+
+def without_picture(one: Captioned) -> Captioned:
+    """What is known of it, with an empty `image`: many of these take little memory."""
+    return replace(one, image=b"")
+
+
+class Pictures(Sequence["Image.Image"]):
+    """The opened pictures of `images`, or of those at `places` there, read when they are asked for."""
+
+    def __init__(self, images: Sequence[Captioned], places: Sequence[int] | None = None) -> None:
+        self.images, self.places = images, range(len(images)) if places is None else places
 
     def __len__(self) -> int:
-        return len(self.reader)
+        return len(self.places)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return Captioned.from_sample(self.reader[int(index)])
-
-    def __iter__(self) -> Iterator[Captioned]:
-        return (self[index] for index in range(len(self)))
+            return [self.images[place].open() for place in self.places[index]]
+        return self.images[self.places[index]].open()

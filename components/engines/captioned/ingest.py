@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from components.engines.base.errors import StageError
 from components.engines.base.funnel import Funnel
-from components.engines.base.params import Fraction, Params, Positive
-from components.engines.base.paths import write_jsonl
-from components.engines.base.seeds import derive
-
-_SPLIT_UNIT = 1_000_000
+from components.engines.base.params import Fraction, MaxBadFraction, Params, Positive
+from components.engines.sources.splits import OnBad, split_of, write_splits
+from components.engines.sources.text import Reading, TextLayout
 
 
 class Fields(Params):
@@ -29,15 +25,16 @@ class Fields(Params):
 class ImageIngest(Params):
     """Where captioned images come from and how they are split.
 
-    `images` is the folder or URL that paths in a table are relative to; null: where the table is. Only files below a named folder
-    are looked at for changes: say it where they may be replaced. `num_*`, `image_px`, `textures`, `wrong_captions`
-    and `bad_files` are for `source: sample`.
+    With `each_caption` a list of captions makes one pair each. `images` is the folder or URL that paths in a table are relative
+    to; null: where the table is. `num_*`, `image_px`, `textures`, `wrong_captions` and `bad_files` are for `source: sample`.
     """
 
     source: str = "sample"
     format: str | None = None
     fields: Fields = Fields()
     images: str | None = None
+    each_caption: bool = False
+    text: TextLayout = TextLayout()
     limit: Positive | None = None
     max_image_bytes: Positive = 50_000_000
     num_train: Positive = 20_000
@@ -48,9 +45,26 @@ class ImageIngest(Params):
     bad_files: Fraction = 0.1
     valid_fraction: Fraction = 0.05
     test_fraction: Fraction = 0.1
-    max_bad_fraction: Fraction = 0.05
+    max_bad_fraction: MaxBadFraction = 0.05
     samples_per_shard: Annotated[int, Field(gt=0)] = 2_000
     seed: int = 0
+
+
+def external_inputs(section: dict[str, Any], root: Path, digests: Any) -> dict[str, Any]:
+    """What this section's source is read from: see base/external.py."""
+    from components.engines.sources.captioned import captioned_inputs
+
+    params = ImageIngest.model_validate(section)
+    fields = params.fields.model_dump()
+    return captioned_inputs(
+        params.source,
+        root,
+        digests,
+        format=params.format,
+        fields=fields,
+        images=params.images,
+        reading=_reading(params),
+    )
 
 
 def ingest_images(params: ImageIngest, images: Path) -> None:
@@ -59,29 +73,25 @@ def ingest_images(params: ImageIngest, images: Path) -> None:
     The sample world says itself what is for testing. Of other sources, an image's split follows from its bytes alone, so that
     copies never stand on both sides and adding data moves nothing.
     """
-    from components.engines.captioned.dataset import SPLITS, Captioned
-    from components.engines.shards.manifest import write_manifest
-    from components.engines.shards.writer import ShardWriter
+    from components.engines.captioned.dataset import Captioned
 
-    funnel = Funnel()
-    bad: list[dict[str, Any]] = []
-    writers = {split: ShardWriter(images, split, params.samples_per_shard) for split in SPLITS}
-    with ExitStack() as opened:
-        for writer in writers.values():
-            opened.enter_context(writer)
-        for number, (split, image, caption, told) in enumerate(_found(params, funnel, bad)):
-            writers[split].write(Captioned(f"{number:08d}", image, caption, told).to_sample())
-            funnel.keep()
-    funnel.check(where=params.source, max_bad_fraction=params.max_bad_fraction)
-    _refuse_empty_splits(writers, params)
-    write_jsonl(images / "quarantined.jsonl", bad)
-    write_manifest(images, [shard for writer in writers.values() for shard in writer.shards], funnel)
+    def samples(funnel: Funnel, on_bad: OnBad) -> Iterator[tuple[str, dict[str, Any]]]:
+        for number, (split, image, caption, metadata) in enumerate(_found(params, funnel, on_bad)):
+            yield split, Captioned(f"{number:08d}", image, caption, metadata).to_sample()
+
+    write_splits(
+        images,
+        samples,
+        what="images",
+        source=params.source,
+        section="ingest",
+        samples_per_shard=params.samples_per_shard,
+        max_bad_fraction=params.max_bad_fraction,
+    )
 
 
-def _found(
-    params: ImageIngest, funnel: Funnel, bad: list[dict[str, Any]]
-) -> Iterator[tuple[str, bytes, str, dict[str, Any]]]:
-    """(split, image, caption, what else is told)"""
+def _found(params: ImageIngest, funnel: Funnel, on_bad: Any) -> Iterator[tuple[str, bytes, str, dict[str, Any]]]:
+    """(split, image, caption, what else is metadata)"""
     if params.source == "sample":
         from components.engines.worlds.captioned import draw_records, draw_test_records
 
@@ -94,8 +104,9 @@ def _found(
             bad_files=params.bad_files,
         )
         for record in drawn:
-            told = {"name": record.name, "truth": record.truth}
-            yield _split(record.image, params, 0.0), record.image, record.caption, told
+            metadata = {"name": record.name, "truth": record.truth}
+            split = split_of(params.seed, _sha256(record.image), params.valid_fraction, 0.0)
+            yield split, record.image, record.caption, metadata
         for record in draw_test_records(
             params.num_test, px=params.image_px, textures=params.textures, seed=params.seed
         ):
@@ -108,27 +119,21 @@ def _found(
         format=params.format,
         fields=params.fields.model_dump(),
         images=params.images,
+        each_caption=params.each_caption,
+        reading=_reading(params),
         limit=params.limit,
         max_bytes=params.max_image_bytes,
         funnel=funnel,
-        on_bad=bad.append,
+        on_bad=on_bad,
     )
     for one in found:
-        yield _split(one.image, params, params.test_fraction), one.image, one.caption, {"name": one.name}
+        split = split_of(params.seed, _sha256(one.image), params.valid_fraction, params.test_fraction)
+        yield split, one.image, one.caption, {"name": one.name}
 
 
-def _split(image: bytes, params: ImageIngest, test_fraction: float) -> str:
-    position = derive(params.seed, "split", hashlib.sha256(image).hexdigest()) % _SPLIT_UNIT / _SPLIT_UNIT
-    if position < params.valid_fraction:
-        return "valid"
-    return "test" if position < params.valid_fraction + test_fraction else "train"
+def _reading(params: ImageIngest) -> Reading:
+    return Reading(params.text, ".".join(type(params).__module__.split(".")[-2:]))  # clip.ingest, as params.yaml has it
 
 
-def _refuse_empty_splits(writers: dict[str, Any], params: ImageIngest) -> None:
-    empty = [split for split, writer in writers.items() if not writer.shards]
-    if empty:
-        raise StageError(
-            f"No images for {', '.join(empty)}",
-            where=params.source,
-            do="give more images or raise ingest.valid_fraction / test_fraction",
-        )
+def _sha256(image: bytes) -> str:
+    return hashlib.sha256(image).hexdigest()

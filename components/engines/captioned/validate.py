@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
+from typing import Any
 
-from components.engines.base.errors import StageError
 from components.engines.base.params import Fraction, Params, Positive
-from components.engines.base.paths import read_json
 from components.engines.base.stage import StageContext
 
 
@@ -25,9 +23,9 @@ def validate_images(params: ImageBounds, context: StageContext, cleaned: Path, c
     """Check the cleaned images and captions; writes the HTML report `checks` and the result `checked` (JSON)."""
     import pandas as pd
 
-    from components.engines.captioned.dataset import SPLITS, CaptionedImages
-    from components.engines.captioned.expectations import expectations
-    from components.engines.checks.suite import check
+    from components.engines.captioned.dataset import CaptionedImages
+    from components.engines.checks.stage import check_stage
+    from components.engines.sources.splits import SPLITS
 
     rows = pd.DataFrame(
         [
@@ -36,32 +34,32 @@ def validate_images(params: ImageBounds, context: StageContext, cleaned: Path, c
                 "key": one.key,
                 "caption": one.caption,
                 "caption_words": len(one.caption.split()),
-                "width": one.told["width"],
-                "height": one.told["height"],
-                "pixels": one.told["print"]["pixels"],
+                "width": one.metadata["width"],
+                "height": one.metadata["height"],
+                "pixels": one.metadata["print"]["pixels"],
             }
             for split in SPLITS
             for one in CaptionedImages(cleaned, split)
         ]
     )
-    try:
-        check(rows, expectations(params), name="captioned images", html=checks, result=checked)
-    except StageError as failure:  # outputs of a failed stage go, but this page is what the user needs now
-        kept = context.root / "reports" / context.system / "failed_checks.html"
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(checks, kept)
-        raise StageError(failure.what, where=str(kept), do=failure.do) from None
-    for split, least in (("train", params.min_train_images), ("test", params.min_test_images), ("valid", 1)):
-        found = int((rows["split"] == split).sum())
-        if found < least:
-            raise StageError(
-                f"Only {found} {split} images are left after cleaning, {least} are needed",
-                where=f"params.yaml: {context.system}.validate",
-                do="give more data, loosen the clean stage, or lower the bound",
-            )
+    least = {"train": params.min_train_images, "test": params.min_test_images, "valid": 1}
+    check_stage(context, rows, expectations(params), name="captioned images", least=least, html=checks, result=checked)
 
 
-def require_passed(checked: Path) -> None:
-    """Raises StageError if the checks of this result (JSON) failed."""
-    if not read_json(checked)["success"]:
-        raise StageError("The data checks failed, so nothing learns from these images", where=str(checked))
+def expectations(params: ImageBounds) -> list[Any]:
+    """Expectations over a table with columns split, key, caption, caption_words, width, height, pixels."""
+    from components.engines.checks import expect
+
+    return [
+        expect.columns_are("split", "caption", "width", "height"),
+        expect.row_count_between(minimum=params.min_train_images + params.min_test_images),
+        expect.values_in("split", ["train", "valid", "test"]),
+        expect.column_not_null("caption"),
+        expect.lengths_between("caption", minimum=1),
+        expect.mean_between("caption_words", 1, params.max_mean_words),
+        *(expect.values_between(side, minimum=params.min_px) for side in ("width", "height")),
+        expect.compound_unique("pixels", "caption", notes="a repeated pair would be learnt twice"),
+        expect.distinct_share_between(
+            "pixels", minimum=params.min_distinct_images, notes="few images with many captions are another task"
+        ),
+    ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -23,8 +23,8 @@ class ImageCaptioner:
 
     def __init__(self, network: Any, tokenizer: Any, processor: Any) -> None:
         self.network, self.tokenizer, self.processor = network, tokenizer, processor
-        said = network.config.text_config
-        self.start, self.end, self.padding = said.bos_token_id, said.sep_token_id, said.pad_token_id
+        config = network.config.text_config
+        self.start, self.end, self.padding = config.bos_token_id, config.sep_token_id, config.pad_token_id
         tell_tokens(network)
 
     @classmethod
@@ -38,6 +38,10 @@ class ImageCaptioner:
         network = load_captioner(folder).eval()  # first: AutoTokenizer reads the config, and knows ours from then on
         tokenizer = load_tokenizer(folder)
         return cls(check_end(network, tokenizer, str(folder)), tokenizer, load_processor(BlipImageProcessorPil, folder))
+
+    def to(self, device: Any) -> Self:
+        self.network.to(device)
+        return self
 
     def save(self, folder: Path) -> None:
         """A folder that `load` reads, and transformers' classes where the network is one of theirs (safetensors)."""
@@ -87,7 +91,6 @@ class ImageCaptioner:
                 decoding,
                 seeds=[derive(seed, "picture", start + number) for number in range(len(features))],
                 batch_size=batch_size,
-                device=str(device),
                 scored=scored,
             )
         return found
@@ -101,7 +104,7 @@ def load_captioner(folder: str | Path) -> Any:
 
     kinds = {BlipConfig: BlipForConditionalGeneration, GridCaptionerConfig: GridCaptioner}
     try:
-        told = type(AutoConfig.from_pretrained(str(folder)))
+        told = type(AutoConfig.from_pretrained(str(folder), trust_remote_code=False))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"Cannot load a captioner: {first_line(error)}",
@@ -119,8 +122,12 @@ def load_captioner(folder: str | Path) -> Any:
 
 def tell_tokens(network: Any) -> None:
     """Say to the decoder where captions start and end: BLIP's own `generate` passes these on from the config every time."""
-    said, known = network.config.text_config, network.text_decoder.generation_config
-    known.bos_token_id, known.eos_token_id, known.pad_token_id = said.bos_token_id, said.sep_token_id, said.pad_token_id
+    config, known = network.config.text_config, network.text_decoder.generation_config
+    known.bos_token_id, known.eos_token_id, known.pad_token_id = (
+        config.bos_token_id,
+        config.sep_token_id,
+        config.pad_token_id,
+    )
 
 
 def check_end(network: Any, tokenizer: Any, where: str) -> Any:

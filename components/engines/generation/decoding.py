@@ -6,8 +6,9 @@ import copy
 import math
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from components.engines.base.errors import UsageError
 from components.engines.base.params import Params
 
 # Which keys mean something under which strategies only.
@@ -73,6 +74,15 @@ class Decoding(Params):
         if self.strategy == "beam" and self.num_return_sequences > self.beams:
             raise ValueError(f"num_return_sequences {self.num_return_sequences} is more than num_beams {self.beams}")
         return self
+
+    def changed(self, options: dict[str, Any]) -> Decoding:
+        """This decoding with some of its keys changed for one call. Raises UsageError for what does not go together."""
+        try:
+            return type(self)(**{**self.model_dump(), **options})
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"]))
+            raise UsageError(f"Decoding option {key or 'set'}: {first['msg']}", do="change it for this call") from None
 
     @property
     def beams(self) -> int:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import queue
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from components.engines.base.errors import StageError, UsageError
+from components.engines.base.errors import UsageError
 from components.engines.base.seeds import derive
 from components.engines.generation.decoding import Decoding, neutral, to_generation_config
 from components.engines.generation.sampling import sampling_processors
@@ -50,21 +49,20 @@ def generate_text(
     decoding: Decoding,
     *,
     batch_size: int = 32,
-    device: str = "cpu",
     seed: int = 0,
     scored: bool = True,
 ) -> list[Generated]:
     """Outputs in the order of `texts`; with `num_return_sequences` n, n in a row for each (best beam first).
 
-    Decoder-only models get their prompts padded on the left and return the continuation alone. Inputs of similar length share
-    a batch. Greedy and beam outputs are functions of model and text (batching can change them only where two tokens tie
-    within float rounding, and moves scores by as much); samples are functions of model, text, seed and how often the same text
-    came before in `texts`.
+    The model stays where it is. Decoder-only models get their prompts padded on the left and return the continuation alone.
+    Inputs of similar length share a batch. Greedy and beam outputs are functions of model and text (batching can change them
+    only where two tokens tie within float rounding, and moves scores by as much); samples are functions of model, text, seed
+    and how often the same text came before in `texts`.
     `scored=False` leaves out the scores (NaN) and the parallel pass that computes them, up to a third of greedy's time.
     Raises UsageError for an input longer than the model's positions.
     """
     jobs = _jobs(model, tokenizer, texts, decoding, seed)
-    return _generate(model, tokenizer, jobs, decoding, batch_size, device, scored)
+    return _generate(model, tokenizer, jobs, decoding, batch_size, scored)
 
 
 def generate_about(
@@ -75,7 +73,6 @@ def generate_about(
     *,
     seeds: Sequence[int],
     batch_size: int = 32,
-    device: str = "cpu",
     scored: bool = True,
 ) -> list[Generated]:
     """Outputs of a text decoder for each of `features` [inputs, tokens, width], which it attends to (an encoded picture, say).
@@ -93,29 +90,27 @@ def generate_about(
         for index, (one, seed) in enumerate(zip(features, seeds, strict=True))
         for row in range(rows)
     ]
-    return _generate(decoder, tokenizer, jobs, decoding, batch_size, device, scored)
+    return _generate(decoder, tokenizer, jobs, decoding, batch_size, scored)
 
 
 def _generate(
-    model: Any, tokenizer: Any, jobs: list[_Job], decoding: Decoding, batch_size: int, device: str, scored: bool
+    model: Any, tokenizer: Any, jobs: list[_Job], decoding: Decoding, batch_size: int, scored: bool
 ) -> list[Generated]:
     """Outputs by position, from rows that may be given in any order."""
     import torch
 
-    model.eval().to(device)
+    model.eval()
     rows_per_job = decoding.num_return_sequences if decoding.strategy == "beam" else 1
     found: list[Generated | None] = [None] * (len(jobs) * rows_per_job)
     with torch.inference_mode():
         for batch in _batches(jobs, batch_size):
-            outputs = _run(model, tokenizer, batch, decoding, device, scored)
+            outputs = _run(model, tokenizer, batch, decoding, scored)
             for index, output in enumerate(outputs):
                 found[batch[index // rows_per_job].position + index % rows_per_job] = output
     return [output for output in found if output is not None]
 
 
-def stream_text(
-    model: Any, tokenizer: Any, text: str, decoding: Decoding, *, device: str = "cpu", seed: int = 0
-) -> Iterator[str]:
+def stream_text(model: Any, tokenizer: Any, text: str, decoding: Decoding, *, seed: int = 0) -> Iterator[str]:
     """Pieces of `generate_text`'s output for one text as they are made: joined, they are that text.
 
     Works for greedy and sample (a beam is known only at its end) and one sequence. Pieces end at word boundaries. An error
@@ -123,9 +118,9 @@ def stream_text(
     """
     if decoding.strategy == "beam" or decoding.num_return_sequences > 1:
         raise UsageError("Only one sequence by strategy greedy or sample can be streamed", where="decoding.strategy")
-    model.eval().to(device)
+    model.eval()
     (job,) = _jobs(model, tokenizer, [text], decoding, seed)
-    return _stream(model, tokenizer, job, decoding, device)
+    return _stream(model, tokenizer, job, decoding)
 
 
 def _jobs(model: Any, tokenizer: Any, texts: Sequence[str], decoding: Decoding, seed: int) -> list[_Job]:
@@ -177,10 +172,8 @@ def _batches(jobs: list[_Job], batch_size: int) -> Iterator[list[_Job]]:
         yield batch
 
 
-def _run(
-    model: Any, tokenizer: Any, jobs: list[_Job], decoding: Decoding, device: str, scored: bool
-) -> list[Generated]:
-    arguments = _arguments(model, tokenizer, jobs, decoding, device)
+def _run(model: Any, tokenizer: Any, jobs: list[_Job], decoding: Decoding, scored: bool) -> list[Generated]:
+    arguments = _arguments(model, tokenizer, jobs, decoding)
     sequences = neutral(model).generate(**arguments).sequences
     start = 1 if model.config.is_encoder_decoder else arguments["input_ids"].shape[1]
     ends = _end_ids(model)
@@ -193,9 +186,10 @@ def _run(
     ]
 
 
-def _arguments(model: Any, tokenizer: Any, jobs: list[_Job], decoding: Decoding, device: str) -> dict[str, Any]:
+def _arguments(model: Any, tokenizer: Any, jobs: list[_Job], decoding: Decoding) -> dict[str, Any]:
     import torch
 
+    device = next(model.parameters()).device
     width = max(len(job.ids) for job in jobs)
     pad = _pad_id(model, tokenizer)
     left = not model.config.is_encoder_decoder
@@ -264,38 +258,33 @@ def _scores(model: Any, arguments: dict[str, Any], sequences: Any, start: int, l
     return [total / max(length, 1) for total, length in zip(sums.tolist(), lengths, strict=True)]
 
 
-def _stream(model: Any, tokenizer: Any, job: _Job, decoding: Decoding, device: str) -> Iterator[str]:
-    pieces: queue.Queue[Any] = queue.Queue()
-    stop = threading.Event()
-    arguments = _arguments(model, tokenizer, [job], decoding, device)
-    arguments |= {"streamer": _Pieces(pieces, tokenizer, _end_ids(model)), "stopping_criteria": _stopping(stop)}
-    thread = threading.Thread(target=_generate_into, args=(pieces, model, arguments), daemon=True)
+def _stream(model: Any, tokenizer: Any, job: _Job, decoding: Decoding) -> Iterator[str]:
+    from transformers import TextIteratorStreamer
+
+    pieces = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    stop, failed = threading.Event(), list[BaseException]()
+    arguments = _arguments(model, tokenizer, [job], decoding)
+    arguments |= {"streamer": pieces, "stopping_criteria": _stopping(stop)}
+    thread = threading.Thread(target=_generate_into, args=(pieces, failed, model, arguments), daemon=True)
     thread.start()
     try:
-        while not isinstance(piece := pieces.get(), _Done):
-            yield piece
-        if piece.error is not None:
-            raise piece.error
+        yield from (piece for piece in pieces if piece)
+        if failed:
+            raise failed[0]
     finally:
         stop.set()
         thread.join()
 
 
-@dataclass(frozen=True)
-class _Done:
-    error: BaseException | None
-
-
-def _generate_into(pieces: queue.Queue[Any], model: Any, arguments: dict[str, Any]) -> None:
+def _generate_into(pieces: Any, failed: list[BaseException], model: Any, arguments: dict[str, Any]) -> None:
     import torch
 
-    error: BaseException | None = None
     try:
         with torch.inference_mode():
             neutral(model).generate(**arguments)
     except BaseException as raised:  # whatever it is belongs to the reader of the stream, in the other thread
-        error = raised
-    pieces.put(_Done(error))
+        failed.append(raised)
+        pieces.end()
 
 
 def _stopping(stop: threading.Event) -> Any:
@@ -307,37 +296,3 @@ def _stopping(stop: threading.Event) -> Any:
             return torch.full((len(input_ids),), stop.is_set(), dtype=torch.bool, device=input_ids.device)
 
     return StoppingCriteriaList([Stop()])
-
-
-class _Pieces:
-    """What `generate` calls with its tokens (its streamer): queues the text that later tokens can no longer change."""
-
-    def __init__(self, pieces: queue.Queue[Any], tokenizer: Any, ends: set[int]) -> None:
-        self.pieces, self.tokenizer, self.ends = pieces, tokenizer, ends
-        self.tokens: list[int] | None = None  # None until the prompt, or the decoder's start token, has passed
-        self.sent = ""
-
-    def put(self, value: Any) -> None:
-        if self.tokens is None:
-            self.tokens = []
-            return
-        self.tokens.extend(token for token in value.flatten().tolist() if token not in self.ends)
-        text = self._text()
-        # The last word may still grow, and half a character decodes to U+FFFD: both wait.
-        self._send(text[: text.rfind(" ")] if " " in text else "")
-
-    def end(self) -> None:
-        text = self._text()
-        if not text.startswith(self.sent):
-            raise StageError(
-                "The tokenizer changed text that was already streamed", where=repr(text[:60]), do="do not stream"
-            )
-        self._send(text)
-
-    def _text(self) -> str:
-        return self.tokenizer.decode(self.tokens or [], skip_special_tokens=True).strip()
-
-    def _send(self, text: str) -> None:
-        if len(text) > len(self.sent) and text.startswith(self.sent):
-            self.pieces.put(text[len(self.sent) :])
-            self.sent = text

@@ -20,6 +20,8 @@ BLEU_ORDER = 4
 _CELLS = 4_000_000  # resamples are drawn in blocks of so many (example, resample) cells: about 100 MB at most
 _TAIL_DRAWS = 10  # resamples that must lie beyond an interval's end for that end to mean something
 
+Scores = Sequence[Any] | np.ndarray
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -85,8 +87,8 @@ def bleu(sums: np.ndarray) -> np.ndarray:
 
 
 def paired_bootstrap(
-    candidate: Sequence[Any] | np.ndarray,
-    champion: Sequence[Any] | np.ndarray,
+    candidate: Scores,
+    champion: Scores,
     aggregate: str,
     higher_is_better: bool = True,
     *,
@@ -100,16 +102,14 @@ def paired_bootstrap(
     confidence more resamples are drawn than asked for, as many as its tails need. Raises UsageError on unequal or empty
     input, an unknown aggregate, or values that are no finite numbers.
     """
-    ours, theirs = _values(candidate, aggregate), _values(champion, aggregate)
-    if ours.shape != theirs.shape:
-        raise UsageError(f"Candidate and champion were scored on {len(ours)} and {len(theirs)} examples")
+    ours, theirs = values_of(candidate, champion, aggregate)
     if not 0.5 <= confidence < 1:
         raise UsageError(f"confidence must be at least 0.5 and below 1, not {confidence}")
     alpha = 1.0 - confidence
     resamples = max(resamples, math.ceil(_TAIL_DRAWS / (alpha / 2)))
     differences = _resampled_differences(ours, theirs, aggregate, resamples, seed)
     low, high = np.quantile(differences, [alpha / 2, 1 - alpha / 2])
-    score, other = (float(_score(values.sum(axis=0), len(values), aggregate)) for values in (ours, theirs))
+    score, other = (float(score_of(values.sum(axis=0), len(values), aggregate)) for values in (ours, theirs))
     signed = differences if higher_is_better else -differences
     p_better = float((signed > 0).mean() + 0.5 * (signed == 0).mean())
     return Interval(
@@ -118,8 +118,8 @@ def paired_bootstrap(
 
 
 def slice_intervals(
-    candidate: Sequence[Any] | np.ndarray,
-    champion: Sequence[Any] | np.ndarray,
+    candidate: Scores,
+    champion: Scores,
     members: Mapping[str, Sequence[int]],
     aggregate: str,
     higher_is_better: bool = True,
@@ -134,7 +134,7 @@ def slice_intervals(
     below 1 − confidence. Holm's is a little stronger but has no intervals of its own, and a refusal must be readable off
     the interval that is shown.
     """
-    ours, theirs = _values(candidate, aggregate), _values(champion, aggregate)
+    ours, theirs = values_of(candidate, champion, aggregate)
     corrected = 1.0 - (1.0 - confidence) / max(len(members), 1)
     intervals = {}
     for number, (name, positions) in enumerate(members.items()):
@@ -151,7 +151,15 @@ def slice_intervals(
     return intervals
 
 
-def _values(rows: Sequence[Any] | np.ndarray, aggregate: str) -> np.ndarray:
+def values_of(candidate: Scores, champion: Scores, aggregate: str) -> tuple[np.ndarray, np.ndarray]:
+    """Both as (examples, statistics) float64, one column for a mean. Raises UsageError if they cannot be compared."""
+    ours, theirs = _values(candidate, aggregate), _values(champion, aggregate)
+    if ours.shape != theirs.shape:
+        raise UsageError(f"Candidate and champion were scored on {len(ours)} and {len(theirs)} examples")
+    return ours, theirs
+
+
+def _values(rows: Scores, aggregate: str) -> np.ndarray:
     """(examples, statistics) as float64, one column for a mean."""
     if aggregate not in {"mean", "bleu"}:
         raise UsageError(f"Unknown aggregate '{aggregate}'", do="use mean or bleu")
@@ -168,7 +176,8 @@ def _values(rows: Sequence[Any] | np.ndarray, aggregate: str) -> np.ndarray:
     return values
 
 
-def _score(sums: np.ndarray, count: int, aggregate: str) -> np.ndarray:
+def score_of(sums: np.ndarray, count: int, aggregate: str) -> np.ndarray:
+    """A corpus score from summed statistics: (..., statistics) -> (...,)."""
     return bleu(sums) if aggregate == "bleu" else sums[..., 0] / count
 
 

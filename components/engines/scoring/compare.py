@@ -18,6 +18,7 @@ from components.engines.base.errors import GenworksError, UsageError
 from components.engines.base.paths import read_json, read_jsonl
 from components.engines.base.seeds import derive
 from components.engines.scoring.bootstrap import paired_bootstrap, slice_intervals
+from components.engines.scoring.evidence import gain_above
 
 MIN_SLICE = 20  # below this an interval says more about the handful of examples than about the systems
 
@@ -30,8 +31,13 @@ def compare(
     seed: int = 0,
     confidence: float = 0.95,
     min_slice: int = MIN_SLICE,
+    metric: str | None = None,
+    bound: float = 0.0,
+    level: float = 0.05,
 ) -> dict[str, Any]:
     """Intervals of candidate − champion for every metric both have: `{examples, metrics, slices, small_slices}`.
+
+    With a `metric` there is `evidence` too: whether its true gain is above `bound`, at `level` (see evidence.py).
 
     `slices` is `{metric: {"length=1-5": interval}}`, corrected for their number over all slices of that metric; slices
     with fewer than `min_slice` examples are only counted, in `small_slices`. Raises UsageError unless both were scored on
@@ -45,7 +51,8 @@ def compare(
     shared = [name for name in ours.settings["metrics"] if name in theirs.settings["metrics"]]
     if not shared:
         raise UsageError("Candidate and champion share no metric", where=f"{ours.folder}, {theirs.folder}")
-    metrics, slices = {}, {}
+    metrics: dict[str, Any] = {}
+    slices: dict[str, Any] = {}
     for name in shared:
         how = ours.settings["metrics"][name]
         if how != theirs.settings["metrics"][name]:
@@ -54,9 +61,15 @@ def compare(
         rule = str(how["aggregate"]), bool(how["higher_is_better"])
         draw: _Draw = {"resamples": resamples, "confidence": confidence, "seed": derive(seed, "bootstrap", name)}
         metrics[name] = paired_bootstrap(mine, other, *rule, **draw).as_dict()
-        found = slice_intervals(mine, other, members, *rule, **draw)
-        slices[name] = {label: interval.as_dict() for label, interval in found.items()}
-    return {"examples": len(ids), "metrics": metrics, "slices": slices, "small_slices": small}
+        by_slice = slice_intervals(mine, other, members, *rule, **draw)
+        slices[name] = {label: interval.as_dict() for label, interval in by_slice.items()}
+    found = {"examples": len(ids), "metrics": metrics, "slices": slices, "small_slices": small}
+    if metric in metrics:
+        mine, other = ([scores.value(key, metric) for key in ids] for scores in (ours, theirs))
+        how = ours.settings["metrics"][metric]
+        rule = str(how["aggregate"]), bool(how["higher_is_better"])
+        found["evidence"] = gain_above(mine, other, *rule, bound=bound, level=level).as_dict()
+    return found
 
 
 class _Draw(TypedDict):
@@ -122,6 +135,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--confidence", type=float, default=0.95)
     parser.add_argument("--min-slice", type=int, default=MIN_SLICE, help="examples a slice needs to be judged")
+    parser.add_argument("--metric", help="test whether its gain is above --bound, at --level")
+    parser.add_argument("--bound", type=float, default=0.0)
+    parser.add_argument("--level", type=float, default=0.05)
     options = vars(parser.parse_args())
     try:
         print(json.dumps(compare(options.pop("candidate"), options.pop("champion"), **options), allow_nan=False))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from components.engines.base.errors import UsageError
+from components.engines.images.squares import Squares
 from components.engines.nn.checkpoints import load_network, load_processor, load_tokenizer
-from components.engines.scoring.squares import Squares
 
 Batch = dict[str, Tensor]
 
@@ -34,6 +34,10 @@ class Embedder:
         tokenizer = load_tokenizer(folder)
         network = load_clip(folder, tokenizer).eval()
         return cls(network, tokenizer, load_clip_processor(folder), max_tokens)
+
+    def to(self, device: Any) -> Self:
+        self.network.to(device)
+        return self
 
     def save(self, folder: Path) -> None:
         """A folder that transformers' CLIPModel and CLIPProcessor load (safetensors)."""

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from components.engines.base.errors import StageError, UsageError
+from components.engines.nn.checkpoints import load_network
 
 # Statistics of the pixels OpenAI's CLIP was trained on: what CLIPImageProcessor subtracts and divides by, unless told otherwise.
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -62,19 +63,18 @@ class ClipFeatures:
 
         do = "give a hub id or a folder with config.json, model.safetensors and preprocessor_config.json"
         try:
-            whole = AutoConfig.from_pretrained(str(folder)).model_type == "clip"
+            whole = AutoConfig.from_pretrained(str(folder), trust_remote_code=False).model_type == "clip"
             kind = CLIPModel if whole else CLIPVisionModelWithProjection
-            model, loaded = kind.from_pretrained(str(folder), use_safetensors=True, output_loading_info=True)
+            model = load_network(kind, folder, "a CLIP image encoder")
             processor = CLIPImageProcessorPil.from_pretrained(str(folder))
         except (OSError, ValueError) as error:
             cause = str(error).strip().splitlines()[0]
             raise UsageError(f"Cannot load a CLIP image encoder: {cause}", where=str(folder), do=do) from None
-        if loaded["missing_keys"]:  # transformers would leave them random and say so in a warning
-            missing = ", ".join(sorted(loaded["missing_keys"])[:3])
-            raise UsageError(
-                f"The checkpoint lacks weights of the CLIP image encoder: {missing}", where=str(folder), do=do
-            )
         return cls(model, name, processor.image_mean, processor.image_std)
+
+    def to(self, device: Any) -> Self:
+        self.model.to(device)
+        return self
 
     def features(self, images: Tensor) -> Tensor:
         pixels = self._pixels(images)

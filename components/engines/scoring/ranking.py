@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -53,3 +54,37 @@ def hits_at(scores: np.ndarray, relevant: np.ndarray, k: int) -> np.ndarray:
 def chance_of_hit(relevant: np.ndarray) -> float:
     """R@1 of a scorer that knows nothing."""
     return float(relevant.mean())
+
+
+def ranking_figures(
+    ranked: Sequence[Sequence[bool]], relevant: Sequence[int], *, k: int = 5, deep: int = 10
+) -> dict[str, float]:
+    """Means over queries of how rankings are filled: `ranked` says of each place whether what stands there is relevant,
+    `relevant` how many there are in all (one at least).
+
+    hit@1, hit@k, Precision@k, Recall@k, MRR, MAP (of the places given), and nDCG@deep with gains of 0 and 1; empty without
+    queries.
+    """
+    if not ranked:
+        return {}
+    first = [next((rank for rank, right in enumerate(row, 1) if right), math.inf) for row in ranked]
+    rows = list(zip(ranked, relevant, strict=True))
+    return {
+        "hit_at_1": float(np.mean([rank <= 1 for rank in first])),
+        f"hit_at_{k}": float(np.mean([rank <= k for rank in first])),
+        f"precision_at_{k}": float(np.mean([sum(row[:k]) / k for row in ranked])),
+        f"recall_at_{k}": float(np.mean([sum(row[:k]) / count for row, count in rows])),
+        "mrr": float(np.mean([1 / rank for rank in first])),
+        "map": float(np.mean([_average_precision(row, count) for row, count in rows])),
+        "ndcg": float(np.mean([_ndcg(row[:deep], min(count, deep)) for row, count in rows])),
+    }
+
+
+def _average_precision(row: Sequence[bool], count: int) -> float:
+    found = [rank for rank, right in enumerate(row, 1) if right]
+    return sum(number / rank for number, rank in enumerate(found, 1)) / count
+
+
+def _ndcg(row: Sequence[bool], count: int) -> float:
+    gain = sum(right / math.log2(rank + 1) for rank, right in enumerate(row, 1))
+    return gain / sum(1 / math.log2(rank + 1) for rank in range(1, count + 1))

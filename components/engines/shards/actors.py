@@ -1,29 +1,31 @@
 """The map on Ray: an actor per worker, fed from the driver's queue, replaced when it dies.
 
-The only importer of Ray in this engine, and only when a map asks for workers.
+Imported, and Ray with it, only when a map asks for workers.
 """
 
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from components.engines.base import cluster
 from components.engines.base.allocator import keep_freed_memory
-from components.engines.base.errors import StageError, UsageError
-from components.engines.shards.line import Job, run_line
+from components.engines.base.errors import StageError
 from components.engines.shards.manifest import ShardEntry
+from components.engines.shards.map_pipeline import Job, run_map_pipeline
+from components.engines.shards.mapped_shard import MappedShard, finished_shard
 from components.engines.shards.mapper import Mapper, load_mapper
-from components.engines.shards.part import Part, finished_part
 
 log = logging.getLogger("genworks")
+
+WHERE = "resources of the map"
 
 _TRIES = 3  # a shard whose worker dies this often is not mapped again
 _IN_HAND = 2  # shards per worker, so that its line does not run empty between two
@@ -44,7 +46,7 @@ class ShardActor:
             self._inbox.get().outcome.set_exception(error)
             return
         try:
-            for _ in run_line(mapper, iter(self._inbox.get, None), src, work):
+            for _ in run_map_pipeline(mapper, iter(self._inbox.get, None), src, work):
                 pass  # each job's outcome tells the driver, also of a failure
         except Exception:
             log.exception("the map stops")
@@ -52,7 +54,7 @@ class ShardActor:
     def ready(self) -> None:
         """Returns once the process is up."""
 
-    def process(self, source: ShardEntry) -> Part:
+    def process(self, source: ShardEntry) -> MappedShard:
         job = Job(source)
         self._inbox.put(job)
         return job.outcome.result()
@@ -68,19 +70,26 @@ class _Worker:
 class _Crew:
     """The driver's side: which worker has which shard, and what is left."""
 
-    def __init__(self, ray: Any, start: Callable[[], Any], sources: list[ShardEntry], work: Path) -> None:
-        self.ray, self.start, self.work = ray, start, work
+    def __init__(
+        self,
+        ray: Any,
+        start: Callable[[], Any],
+        sources: list[ShardEntry],
+        work: Path,
+        patience: Callable[[], cluster.Waiting],
+    ) -> None:
+        self.ray, self.start, self.work, self.patience = ray, start, work, patience
         self.left = deque(sources)
         self.deaths: Counter[str] = Counter()  # by shard in hand, "" for workers that died before they were up
         self.workers: list[_Worker] = []
         self.waiting: dict[Any, _Worker] = {}  # by Ray reference
 
-    def run(self, workers: int) -> Iterator[Part]:
-        for _ in range(min(workers, len(self.left))):
+    def run(self, workers: int) -> Iterator[MappedShard]:
+        for _ in range(workers):
             self._hire()
         while self.left or any(worker.in_hand for worker in self.workers):
             self._feed()
-            (reference,), _ = self.ray.wait(list(self.waiting), num_returns=1)
+            reference = self._next()
             worker = self.waiting.pop(reference)
             try:
                 part = self.ray.get(reference)
@@ -92,6 +101,16 @@ class _Crew:
                 worker.is_up = True
                 if worker.in_hand.pop(reference, None):
                     yield part
+
+    def _next(self) -> Any:
+        """The next answer. Where no worker is up, which may be for want of room, it is waited for so long only."""
+        patience = self.patience()
+        while True:
+            served = any(worker.is_up for worker in self.workers)
+            done, _ = self.ray.wait(list(self.waiting), num_returns=1, timeout=None if served else patience.pause)
+            if done:
+                return done[0]
+            patience.go_on()
 
     def dismiss(self) -> None:
         for worker in self.workers:
@@ -114,12 +133,12 @@ class _Crew:
                 worker.in_hand[reference] = source
                 self.waiting[reference] = worker
 
-    def _replace(self, worker: _Worker, reference: Any, error: Exception) -> Iterator[Part]:
+    def _replace(self, worker: _Worker, reference: Any, error: Exception) -> Iterator[MappedShard]:
         """Put the shards of a dead worker back, except those it had finished but not reported."""
         self.workers.remove(worker)
         self.waiting = {ref: other for ref, other in self.waiting.items() if other is not worker}
         for source in reversed(worker.in_hand.values()):
-            part = finished_part(self.work, source)
+            part = finished_shard(self.work, source)
             if part is not None:
                 yield part
                 continue
@@ -147,60 +166,32 @@ def run_on_ray(
     work: Path,
     *,
     workers: int,
-    resources: dict[str, float] | None,
-) -> Iterator[Part]:
+    resources: dict[str, Any] | None,
+    resources_timeout_s: float,
+) -> Iterator[MappedShard]:
     """Map the sources by `workers` actors, each holding `resources` (default one CPU), yielding parts as they finish.
 
-    Raises what the mapper raises, with shard and sample; StageError if a shard's worker keeps dying.
+    Raises what the mapper raises, with shard and sample; UsageError for what the cluster can never hold; StageError if a
+    shard's worker keeps dying, or if there is room for none of them within `resources_timeout_s`.
     """
-    wanted = dict(resources or {"CPU": 1})
-    with _cluster(workers, wanted) as ray:
-        options = {"num_cpus": wanted.pop("CPU", 0), "num_gpus": wanted.pop("GPU", 0), "resources": wanted}
+    asked = dict(resources or {"CPU": 1})
+    workers = min(workers, len(sources))
+    with cluster.joined(cpus=workers * float(asked.get("CPU", 0))) as ray:
+        gpus = asked.pop("GPU", 0)
+        gpus = cluster.share_of_gpus(ray, workers) if gpus == "auto" else float(gpus)
+        bundle = {**{name: float(amount) for name, amount in asked.items()}, "GPU": gpus}
+        cluster.require(ray, workers, bundle, WHERE)
+        log.info("Mapping by %d workers on %s, each with %s", workers, cluster.name(), cluster.words(bundle))
+        others = {name: amount for name, amount in bundle.items() if name not in {"CPU", "GPU"}}
+        options = {"num_cpus": bundle.get("CPU", 0), "num_gpus": gpus, "resources": others}
         # twice the shards in hand: threads of the actor that wait for outcomes must not keep `ready` waiting
         kind = ray.remote(max_concurrency=2 * _IN_HAND, max_restarts=0, **options)(ShardActor)
         packed = ray.put(factory)
-        crew = _Crew(ray, lambda: kind.remote(packed, src.resolve(), work.resolve()), sources, work)
+        patience = partial(
+            cluster.Waiting, ray, f"a map worker with {cluster.words(bundle)}", resources_timeout_s, WHERE
+        )
+        crew = _Crew(ray, lambda: kind.remote(packed, src.resolve(), work.resolve()), sources, work, patience)
         try:
             yield from crew.run(workers)
         finally:
             crew.dismiss()
-
-
-@contextmanager
-def _cluster(workers: int, wanted: dict[str, float]) -> Iterator[Any]:
-    """Ray as it already runs in this process, else the cluster at RAY_ADDRESS, else one of our own for this map."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    import ray
-
-    if ray.is_initialized():
-        yield ray
-        return
-    address = os.environ.get("RAY_ADDRESS") or "local"
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
-    if address == "local":
-        # more workers than cores is the user's choice; without this the surplus would wait for ever
-        quiet |= {"num_cpus": max(os.cpu_count() or 1, round(workers * wanted.get("CPU", 0) + 0.5))}
-        quiet |= {"include_dashboard": False}
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, OSError) as error:
-        raise StageError(
-            f"Ray does not start: {error}", where=f"RAY_ADDRESS {address}", do="check RAY_ADDRESS, or use workers: 0"
-        ) from error
-    try:
-        if address == "local":
-            _check_resources(ray, workers, wanted)
-        yield ray
-    finally:
-        ray.shutdown()
-
-
-def _check_resources(ray: Any, workers: int, wanted: dict[str, float]) -> None:
-    has = ray.cluster_resources()
-    for name, amount in wanted.items():
-        if workers * amount > has.get(name, 0):
-            raise UsageError(
-                f"{workers} workers with {amount:g} {name} each need more than this machine's {has.get(name, 0):g}",
-                where="resources of the map",
-                do="ask for fewer workers or less, or set RAY_ADDRESS to a cluster that has it",
-            )

@@ -33,7 +33,7 @@ class ShardEntry:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Every shard of a dataset in reading order, and the books of the stage that wrote it."""
+    """Every shard of a dataset in reading order, and the counts of the stage that wrote it."""
 
     shards: tuple[ShardEntry, ...]
     funnel: Funnel | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from types import MappingProxyType
 from typing import IO, Any
 from urllib.parse import urlsplit
 
+from components.engines.base.credentials import hide_credentials
 from components.engines.base.errors import GenworksError, StageError, UsageError, explain_os_error
 
 FORMATS = {
@@ -22,6 +24,7 @@ FORMATS = {
     ".pq": "parquet",
 }
 ARCHIVES = {".tar": "webdataset"}  # for readers of samples with files in them
+_SHORT = {".tgz": [".tar", ".gz"], ".tbz2": [".tar", ".bz2"], ".txz": [".tar", ".xz"]}
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".xz": "xz"}
 DATASET_MARKERS = ("state.json", "dataset_dict.json")  # what `datasets` leaves in a folder written by save_to_disk
 
@@ -36,20 +39,17 @@ class SourceFile:
     format: str
     compression: str | None
 
+    @property
+    def is_local(self) -> bool:
+        return not _is_remote(self.filesystem)
+
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         """The file's bytes, decompressed. A cut-off or false archive raises StageError when that is met."""
-        import bz2
-        import gzip
-        import lzma
+        from components.engines.sources.unpacking import Unpacked
 
-        openers: dict[str, Any] = {"gzip": gzip.open, "bz2": bz2.open, "xz": lzma.open}
-        with reading(self.name), self._opened() as raw:
-            if self.compression is None:
-                yield raw
-            else:
-                with openers[self.compression](raw, "rb") as file:
-                    yield file
+        with damage_explained(self.name), self._opened() as raw:
+            yield raw if self.compression is None else io.BufferedReader(Unpacked(raw, self.compression, self.name))
 
     def _opened(self) -> Any:
         try:
@@ -67,7 +67,7 @@ class SourceFile:
 
 
 @contextmanager
-def reading(name: str) -> Iterator[None]:
+def damage_explained(name: str) -> Iterator[None]:
     """Turn what the system raises while a file is read into one clear StageError."""
     import lzma
     import zlib
@@ -81,8 +81,8 @@ def reading(name: str) -> Iterator[None]:
             f"The compressed file is damaged or cut short ({error})", where=name, do="copy or download it again"
         ) from None
     except OSError as error:
-        if "gzipped" in str(error) or "data stream" in str(error):
-            raise StageError(f"This is not the compressed file its suffix says ({error})", where=name) from None
+        if "data stream" in str(error):  # bz2's
+            raise StageError(f"The compressed file is damaged ({error})", where=name, do="copy it again") from None
         raise explain_os_error(error) from error
 
 
@@ -135,6 +135,22 @@ def _connect(source: str) -> tuple[Any, str]:
     return filesystem, path
 
 
+def forget_listings(source: str) -> None:
+    """fsspec keeps what it listed for as long as the process lives."""
+    filesystem, _ = _connect(source)
+    filesystem.invalidate_cache()
+
+
+def info_of(filesystem: Any, path: str) -> dict[str, Any]:
+    """What a store tells of a file; {} where there is none. Raises StageError if it cannot be reached."""
+    try:
+        return dict(filesystem.info(path))
+    except Exception as error:  # the stores' own error kinds have no common base
+        if _says_missing(cause := _root(error)):
+            return {}
+        raise _unreachable(path, cause) from error
+
+
 def _is_remote(filesystem: Any) -> bool:
     protocols = (filesystem.protocol,) if isinstance(filesystem.protocol, str) else filesystem.protocol
     return not {"file", "local", "memory"} & set(protocols)
@@ -152,7 +168,7 @@ def _says_missing(error: BaseException) -> bool:
 
 def _unreachable(where: str, error: BaseException) -> StageError:
     return StageError(
-        f"The source cannot be reached: {type(error).__name__}: {' '.join(str(error).split())}",
+        f"The source cannot be reached: {type(error).__name__}: {hide_credentials(' '.join(str(error).split()))}",
         where=where,
         do="check the address, the network, and the credentials in the environment",
     )
@@ -187,6 +203,7 @@ def _hidden(relative: str) -> bool:
 def _format_of(path: str, formats: Mapping[str, str]) -> tuple[str | None, str | None]:
     """(format, compression) told by a path's suffixes."""
     suffixes = [suffix.lower() for suffix in PurePosixPath(path.split("?", maxsplit=1)[0]).suffixes]
+    suffixes[-1:] = _SHORT.get(suffixes[-1], suffixes[-1:]) if suffixes else []
     compression = COMPRESSIONS.get(suffixes[-1]) if suffixes else None
     if compression:
         suffixes.pop()

@@ -1,212 +1,86 @@
-"""Readers of one file each: rows as dicts, and the rows that cannot be read as `Unreadable`.
+"""Readers of one file each, by format.
 
-Text is UTF-8 (a byte-order mark is skipped). A row with broken UTF-8, wrong number of cells or invalid JSON is reported and
-reading goes on; a file that is not text at all, or is broken in a way that would hide the rest of it, raises StageError.
+A row with broken UTF-8, a wrong number of cells or invalid JSON is reported and reading goes on; a file that is not text at all,
+or is broken in a way that would hide the rest of it, raises StageError.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
 from typing import IO, Any, NoReturn
 
 from components.engines.base.errors import StageError
+from components.engines.sources.delimited import read_delimited
 from components.engines.sources.files import SourceFile
+from components.engines.sources.rows import Row, Table, Unreadable, shorten
+from components.engines.sources.text import Overlong, Reading, log, open_text, read_lines
+from components.engines.sources.unpacking import FLOOR_BYTES, MAX_RATIO
 
-PROBE_BYTES = 1 << 16
-# Share of the probe that is no UTF-8. Latin-1 prose stays far below it (its broken lines are quarantined one by one).
-BINARY_SHARE = 0.3
-_MAGIC = {b"\x1f\x8b": "gzip", b"PAR1": "Parquet", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
-
-
-@dataclass(frozen=True)
-class Row:
-    """One record: `line` is the first physical line in text files, the record's number elsewhere (both from 1)."""
-
-    line: int
-    cells: dict[str, Any]
+MAX_DOCUMENT_BYTES = 256 << 20  # of a JSON file, which is parsed whole: ten times that in memory
+_BATCH_BYTES = 64 << 20
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    line: int
-    reason: str
-    detail: str
+def read_table(file: SourceFile, opened: IO[bytes], wanted: list[str], reading: Reading) -> Table:
+    """Start reading `opened`, the bytes of `file`, of which the columns `wanted` matter.
+
+    Raises StageError for an empty or binary file.
+    """
+    if file.format in ("csv", "tsv"):
+        return read_delimited(file, opened, wanted, reading)
+    return {"json": _json, "jsonl": _jsonl, "parquet": _parquet}[file.format](file, opened, wanted, reading)
 
 
-@dataclass(frozen=True)
-class Table:
-    """The columns of a file (None where each record names its own) and its rows, read lazily."""
-
-    columns: list[str] | None
-    rows: Iterator[Row | Unreadable]
-
-
-def read_table(file: SourceFile, opened: IO[bytes]) -> Table:
-    """Start reading `opened`, the bytes of `file`. Raises StageError for an empty or binary file."""
-    if file.format == "parquet":
-        return _parquet(file, opened)
-    buffered = _probe(file, opened)
-    reader: Callable[[SourceFile, IO[bytes]], Table] = {"csv": _csv, "tsv": _tsv, "json": _json, "jsonl": _jsonl}[
-        file.format
-    ]
-    return reader(file, buffered)
+def _jsonl(file: SourceFile, opened: IO[bytes], wanted: list[str], reading: Reading) -> Table:
+    head, stream = open_text(file, opened, reading)
+    first = head.lstrip().partition(b"\n")[0].strip()
+    if first.startswith(b"[") and not first.endswith(b"]") and len(head.strip().splitlines()) > 1:
+        log.info("%s: one JSON list over several lines, read as such (to say so: format=json)", file.name)
+        return _document(file, stream)
+    return Table(None, _jsonl_rows(read_lines(file, stream, reading.layout.max_record_bytes)))
 
 
-def has_broken_text(value: Any) -> bool:
-    """Whether a value holds a lone surrogate: a byte that was no UTF-8, or half of a JSON escape pair."""
-    if isinstance(value, str):
-        return any("\ud800" <= sign <= "\udfff" for sign in value) if not value.isascii() else False
-    if isinstance(value, dict):
-        return any(has_broken_text(item) for item in value.values())
-    return isinstance(value, list) and any(has_broken_text(item) for item in value)
-
-
-def shorten(text: object) -> str:
-    """A record's text for the quarantine list, printable and at most 200 characters."""
-    shown = str(text).encode("utf-8", "backslashreplace").decode("utf-8")
-    return shown if len(shown) <= 200 else shown[:199] + "…"
-
-
-class _Spliced(io.RawIOBase):
-    """Bytes already read, followed by the rest of the file: sources need not be seekable."""
-
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
-        self.head, self.rest = head, rest
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        chunk = self.head[: len(buffer)] or self.rest.read(len(buffer))
-        self.head = self.head[len(buffer) :]
-        buffer[: len(chunk)] = chunk
-        return len(chunk)
-
-
-def _probe(file: SourceFile, opened: IO[bytes]) -> IO[bytes]:
-    """Refuse files that are empty or not text; return the stream from its start, behind any byte-order mark."""
-    head = opened.read(PROBE_BYTES)
-    if not head.strip(b"\xef\xbb\xbf \t\r\n"):
-        raise StageError("The file is empty", where=file.name, do="check how it was made or copied")
-    _refuse_binary(file, head)
-    return io.BufferedReader(_Spliced(head.removeprefix(b"\xef\xbb\xbf"), opened))
-
-
-def _refuse_binary(file: SourceFile, head: bytes) -> None:
-    for magic, kind in _MAGIC.items():
-        if head.startswith(magic):
-            raise StageError(
-                f"The file is {kind}, not {file.format} text", where=file.name, do="correct its suffix or `format:`"
-            )
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise StageError("The file is UTF-16, not UTF-8", where=file.name, do="convert it to UTF-8 (iconv)")
-    text = head.decode("utf-8", "surrogateescape")
-    broken = sum("\udc80" <= sign <= "\udcff" for sign in text)
-    if b"\0" in head or broken > BINARY_SHARE * len(text):
-        raise StageError(
-            f"The file is binary or not UTF-8, not {file.format} text",
-            where=file.name,
-            do="check `source` and `format:`, or convert it to UTF-8 (iconv)",
-        )
-
-
-def _refuse_nul(file: SourceFile, line: int, text: str) -> None:
-    if "\0" in text:
-        raise StageError(
-            "The file turns binary: a NUL byte in text", where=f"{file.name}:{line}", do="copy or make it again"
-        )
-
-
-def _csv(file: SourceFile, opened: IO[bytes]) -> Table:
-    csv.field_size_limit(2**31 - 1)  # whole documents in one cell are fine; the module's default is 128 KiB
-    text = io.TextIOWrapper(opened, encoding="utf-8", errors="surrogateescape", newline="")
-    reader = csv.reader(_without_nul(file, text), strict=True)
-    try:
-        header = next(reader)
-    except (csv.Error, StopIteration) as error:
-        raise StageError(f"The header line cannot be read: {error}", where=file.name) from None
-    return Table(header, _csv_rows(file, reader, header))
-
-
-def _without_nul(file: SourceFile, lines: Iterator[str] | io.TextIOWrapper) -> Iterator[str]:
-    for number, line in enumerate(lines, start=1):
-        _refuse_nul(file, number, line)
-        yield line
-
-
-def _csv_rows(file: SourceFile, reader: Any, header: list[str]) -> Iterator[Row | Unreadable]:
-    while True:
-        start = reader.line_num + 1
-        try:
-            cells = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if "unexpected end of data" in str(error):
-                # The rest of the file went into this one cell: going on would lose it in silence.
-                raise StageError(
-                    "A quote is opened and never closed", where=f"{file.name}:{start}", do="close or double that quote"
-                ) from None
-            yield Unreadable(start, "bad quoting", f"lines {start} to {reader.line_num}: {error}")
-            continue
-        if cells:  # the csv module gives [] for a blank line
-            yield _row(start, header, cells)
-
-
-def _tsv(file: SourceFile, opened: IO[bytes]) -> Table:
-    """Tab-separated values in the sense of IANA's text/tab-separated-values: a quote is an ordinary character."""
-    lines = _lines(file, opened)
-    header = next(lines)[1].split("\t")
-    return Table(header, _tsv_rows(lines, header))
-
-
-def _tsv_rows(lines: Iterator[tuple[int, str]], header: list[str]) -> Iterator[Row | Unreadable]:
+def _jsonl_rows(lines: Iterator[tuple[int, str | Overlong]]) -> Iterator[Row | Unreadable]:
     for number, line in lines:
-        if line or len(header) == 1:
-            yield _row(number, header, line.split("\t"))
+        if isinstance(line, Overlong):
+            yield Unreadable(number, "record too long", shorten(f"{line.size} bytes: {line.beginning}"))
+        else:
+            yield from _values_in(number, line)
 
 
-def _lines(file: SourceFile, opened: IO[bytes]) -> Iterator[tuple[int, str]]:
-    """Lines ended by LF or CRLF; other line separators of Unicode are text."""
-    for number, raw in enumerate(opened, start=1):
-        line = raw.removesuffix(b"\n").removesuffix(b"\r").decode("utf-8", "surrogateescape")
-        _refuse_nul(file, number, line)
-        yield number, line
-
-
-def _row(line: int, header: list[str], cells: list[str]) -> Row | Unreadable:
-    if len(cells) != len(header):
-        shown = shorten(" | ".join(cells))
-        return Unreadable(line, "wrong number of cells", f"{len(cells)} instead of {len(header)}: {shown}")
-    return Row(line, dict(zip(header, cells, strict=True)))
-
-
-def _jsonl(file: SourceFile, opened: IO[bytes]) -> Table:
-    return Table(None, _jsonl_rows(_lines(file, opened)))
-
-
-def _jsonl_rows(lines: Iterator[tuple[int, str]]) -> Iterator[Row | Unreadable]:
-    for number, line in lines:
-        if not line.strip():
-            continue
+def _values_in(number: int, line: str) -> Iterator[Row | Unreadable]:
+    """The records of a line: mostly one; several where a line end was lost or lists are written; commas may stand between."""
+    place = _BETWEEN.match(line).end()  # type: ignore[union-attr]
+    while place < len(line):
         try:
-            value = _parse_json(line)
+            value, place = _JSON.raw_decode(line, place)
         except (ValueError, RecursionError) as error:
-            yield Unreadable(number, "invalid JSON", f"{error}: {shorten(line)}")
-            continue
-        yield _json_row(number, value)
+            yield Unreadable(number, "invalid JSON", f"{error}: {shorten(line[place:])}")
+            return
+        values = value if isinstance(value, list) and value else [value]
+        yield from (_json_row(number, one) for one in values)
+        if not isinstance(value, list | dict):  # the rest of the line is of the same making
+            return
+        place = _BETWEEN.match(line, place).end()  # type: ignore[union-attr]
 
 
-def _json(file: SourceFile, opened: IO[bytes]) -> Table:
+def _json(file: SourceFile, opened: IO[bytes], wanted: list[str], reading: Reading) -> Table:
+    return _document(file, open_text(file, opened, reading)[1])
+
+
+def _document(file: SourceFile, stream: IO[bytes]) -> Table:
     """A list of objects, or an object with exactly one such list in it (`{"version": …, "data": […]}`)."""
-    text = opened.read().decode("utf-8", "surrogateescape")
+    data = stream.read(MAX_DOCUMENT_BYTES + 1)
+    if len(data) > MAX_DOCUMENT_BYTES:
+        raise StageError(
+            f"The JSON file is larger than {MAX_DOCUMENT_BYTES >> 20} MiB, and would be parsed whole",
+            where=file.name,
+            do="write one object a line (.jsonl)",
+        )
     try:
-        value = _parse_json(text)
+        value = parse_json(data.decode("utf-8", "surrogateescape"))
     except (ValueError, RecursionError) as error:
         raise StageError(
             f"The file is not valid JSON: {error}", where=file.name, do="for one object a line set `format: jsonl`"
@@ -219,11 +93,24 @@ def _json(file: SourceFile, opened: IO[bytes]) -> Table:
     return Table(None, (_json_row(number, item) for number, item in enumerate(value, start=1)))
 
 
-def _parse_json(text: str) -> Any:
-    def refuse(constant: str) -> NoReturn:
-        raise ValueError(f"{constant} is not JSON")
+def _refuse_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
 
-    return json.loads(text, parse_constant=refuse)
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):  # the last one would win in silence
+        raise ValueError("an object names a field twice")
+    return found
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_once)
+_BETWEEN = re.compile(r"[\s,\x1e]*")  # RFC 7464 begins each record with \x1e
+
+
+def parse_json(text: str) -> Any:
+    """JSON as the standard has it: no NaN, no name twice. Raises ValueError, or RecursionError for brackets without end."""
+    return _JSON.decode(text)
 
 
 def _json_row(number: int, value: Any) -> Row | Unreadable:
@@ -232,26 +119,108 @@ def _json_row(number: int, value: Any) -> Row | Unreadable:
     return Row(number, value)
 
 
-def _parquet(file: SourceFile, opened: IO[bytes]) -> Table:
+def _parquet(file: SourceFile, opened: IO[bytes], wanted: list[str], reading: Reading) -> Table:
     import pyarrow
     from pyarrow import parquet
 
     try:
         table = parquet.ParquetFile(opened)
+        _refuse_expansion(file, table.metadata)
+        texts = [field.name for field in table.schema_arrow if _is_text(field.type)]
+        # Repeated values stay references into the file's own dictionary until their row is made.
+        table = parquet.ParquetFile(
+            opened, metadata=table.metadata, read_dictionary=texts, page_checksum_verification=True
+        )
     except (pyarrow.ArrowInvalid, pyarrow.ArrowException) as error:
         raise StageError(
             f"The file is not Parquet or is cut short: {shorten(error)}", where=file.name, do="copy or make it again"
         ) from None
-    return Table(list(table.schema_arrow.names), _parquet_rows(file, table))
+    columns = list(table.schema_arrow.names)
+    # Without one of them all are read: the message that says so names what is there.
+    only = list(dict.fromkeys(wanted)) if wanted and set(wanted) <= set(columns) else None
+    return Table(columns, _parquet_rows(file, table, only, reading.layout.max_record_bytes))
 
 
-def _parquet_rows(file: SourceFile, table: Any) -> Iterator[Row | Unreadable]:
+def _is_text(kind: Any) -> bool:
+    import pyarrow
+
+    return pyarrow.types.is_string(kind) or pyarrow.types.is_binary(kind)
+
+
+def _refuse_expansion(file: SourceFile, metadata: Any) -> None:
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            unpacked = column.total_uncompressed_size
+            if unpacked > FLOOR_BYTES and unpacked > MAX_RATIO * max(column.total_compressed_size, 1):
+                raise StageError(
+                    f"Column '{shorten(column.path_in_schema)}' unpacks to {unpacked >> 20} MiB, more than {MAX_RATIO} times "
+                    "its size in the file",
+                    where=file.name,
+                    do="if it is no bomb, write the file anew without compression",
+                )
+
+
+def _batch_size(metadata: Any) -> int:
+    """Rows that fit in _BATCH_BYTES: by the mean row of each row group, and by values that may repeat in nested columns."""
+    size = 1000
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        columns = [group.column(index) for index in range(group.num_columns)]
+        mean = sum(column.total_uncompressed_size for column in columns) / max(group.num_rows, 1)
+        nested = [c.total_uncompressed_size for c in columns if c.has_dictionary_page and "." in c.path_in_schema]
+        size = min(size, int(_BATCH_BYTES / max(mean, 1)), 4 * _BATCH_BYTES // max(nested, default=1))
+    return max(size, 1)
+
+
+def _parquet_rows(file: SourceFile, table: Any, only: list[str] | None, max_bytes: int) -> Iterator[Row | Unreadable]:
     import pyarrow
 
     numbers = itertools.count(1)
     try:
-        for batch in table.iter_batches(batch_size=1000):
-            for cells in batch.to_pylist():
-                yield Row(next(numbers), cells)
+        for batch in table.iter_batches(batch_size=_batch_size(table.metadata), columns=only):
+            step = max(_BATCH_BYTES // max(_longest(batch), 1), 1)
+            for start in range(0, batch.num_rows, step):
+                for cells in _cells_of(batch.slice(start, step)):
+                    yield _parquet_row(next(numbers), cells, max_bytes)
     except (pyarrow.ArrowException, OSError) as error:
         raise StageError(f"The Parquet file is damaged: {shorten(error)}", where=file.name) from None
+
+
+def _cells_of(batch: Any) -> Iterator[dict[str, Any] | Exception]:
+    """The cells of each row, or what its conversion ended with: strings that are no UTF-8, dates beyond Python's years."""
+    try:
+        yield from batch.to_pylist()
+    except (ValueError, OverflowError) as error:
+        if batch.num_rows == 1:
+            yield error
+            return
+        half = batch.num_rows // 2
+        yield from _cells_of(batch.slice(0, half))
+        yield from _cells_of(batch.slice(half))
+
+
+def _parquet_row(number: int, cells: dict[str, Any] | Exception, max_bytes: int) -> Row | Unreadable:
+    if isinstance(cells, Exception):
+        reason = "broken UTF-8" if isinstance(cells, UnicodeDecodeError) else "unreadable value"
+        return Unreadable(number, reason, shorten(cells))
+    long = next((name for name, cell in cells.items() if _is_long(cell, max_bytes)), None)
+    if long is None:
+        return Row(number, cells)
+    return Unreadable(
+        number, "record too long", f"'{long}' has {len(cells[long])} characters: {shorten(cells[long][:200])}"
+    )
+
+
+def _is_long(cell: Any, max_bytes: int) -> bool:
+    return isinstance(cell, str) and len(cell) > max_bytes
+
+
+def _longest(batch: Any) -> int:
+    """Bytes of the longest value among those that rows refer to."""
+    import pyarrow
+    import pyarrow.compute
+
+    longest = 0
+    for column in batch.columns:
+        if pyarrow.types.is_dictionary(column.type) and _is_text(column.type.value_type) and len(column.dictionary):
+            longest = max(longest, pyarrow.compute.max(pyarrow.compute.binary_length(column.dictionary)).as_py() or 0)
+    return longest

@@ -9,7 +9,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from components.engines.base.errors import StageError, UsageError
-from components.engines.sources.formats import Row, Table, Unreadable
+from components.engines.base.hub import require_commit
+from components.engines.sources.rows import Row, Table, Unreadable
 
 SCHEME = "hf://"
 _OPTIONS = ("config", "split")
@@ -17,7 +18,7 @@ _OPTIONS = ("config", "split")
 
 @dataclass(frozen=True)
 class HubName:
-    """`hf://owner/name@revision?config=…&split=…`, or a local folder behind `hf://`."""
+    """`hf://owner/name@commit?config=…&split=…`, or a local folder behind `hf://`."""
 
     path: str
     revision: str | None
@@ -33,7 +34,7 @@ def parse_name(source: str) -> HubName:
         raise UsageError(
             f"unknown option {', '.join(unknown)}" if unknown else "no dataset is named",
             where=source,
-            do="write hf://owner/name@revision?config=NAME&split=NAME",
+            do="write hf://owner/name@commit?config=NAME&split=NAME",
         )
     path, _, revision = rest.partition("@")
     first = {name: values[0] for name, values in options.items()}
@@ -51,6 +52,7 @@ def read_hub(source: str) -> Table:
     name = parse_name(source)
     if Path(name.path).is_dir():
         return read_saved(name.path, name.split)
+    require_commit(name.path, name.revision, "source")
     from datasets import load_dataset
 
     try:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from components.engines.base.paths import read_json
 from components.engines.tracking import ledger
 from components.engines.tracking.provenance import accepted_changes
-from components.engines.tracking.registry import RECORD, evidence_folder, version
+from components.engines.tracking.scratch import scratch
 from components.engines.tracking.secrets import flatten
+from components.engines.tracking.stored import RECORD, evidence_folder, packed_folder
+from components.engines.tracking.versions import version
 
 
 def lineage(root: Path, system: str, which: str | int = ledger.CHAMPION) -> dict[str, Any]:
@@ -20,11 +21,12 @@ def lineage(root: Path, system: str, which: str | int = ledger.CHAMPION) -> dict
     ledger}`: `stages` have command, params, code digest and accepted changes (`accepted` before the version was registered,
     `accepted_since` after it: the tree has moved on without a rerun), latest first; `upstream`
     lists artefacts with their DVC md5 in the same order, external sources with `stage` None. `ledger` are the decisions
-    about this version.
+    about this version. Raises DamagedVersion if its evidence or its files are not those that were registered.
     """
     found = version(root, system, which)
-    with tempfile.TemporaryDirectory(prefix="genworks-lineage-") as temporary:
-        record = read_json(evidence_folder(root, found, Path(temporary)) / RECORD)
+    with scratch(root, "lineage") as temporary:
+        record = read_json(evidence_folder(root, found, temporary / "evidence") / RECORD)
+        packed_folder(root, found, temporary / "packed", copy=False)  # what is said of it must be true of its files
     stages = [facts | {"accepted_since": _accepted_since(root, facts)} for facts in record["stages"]]
     decisions = [line.as_dict() for line in ledger.history(root, system) if line.version == found.version]
     return {
@@ -62,7 +64,7 @@ def format_lineage(chain: dict[str, Any]) -> str:
         if one["stage"] is None:
             lines.append(f"  source  {one['path']}  {_hash(one)}")
     for line in chain["ledger"]:
-        lines.append(f"  ledger  {line['closed']} {line['action']} by {line['who']}: {line['reason'] or line['note']}")
+        lines.append(f"  ledger  {line['when']} {line['action']} by {line['who']}: {line['reason']}")
     return "\n".join(lines)
 
 

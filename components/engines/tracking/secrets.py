@@ -10,7 +10,7 @@ _SECRET_WORDS = {"password", "passwd", "secret", "secrets", "credential", "crede
 _SECRET_ENDINGS = ("api_key", "access_key", "secret_key", "private_key", "token", "auth")
 # `eos_token` and its kin are vocabulary.
 _VOCABULARY = ("bos", "eos", "pad", "unk", "mask", "sep", "cls", "start", "end", "image", "language", "decoder_start")
-_URL_LOGIN = re.compile(r"//[^/@\s]+@")
+_URL_LOGIN = re.compile(r"//(?:[^/@\s:]*:\S*|[^/@\s]+)@")  # up to the last @: a password may hold @ and /
 _URL_SIGNATURE = re.compile(r"(?i)([?&](?:[\w-]*signature|sig|token|access_token|api_key|key|password)=)[^&\s]+")
 _KEY_SHAPES = re.compile(r"\b(?:hf_[A-Za-z0-9]{20,}|sk-[A-Za-z0-9_-]{20,}|AKIA[A-Z0-9]{16}|gh[pousr]_[A-Za-z0-9]{30,})")
 

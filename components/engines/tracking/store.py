@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
-import re
-import sqlite3
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from components.engines.base.errors import GenworksError, StageError, UsageError
+from components.engines.tracking.addresses import checked, database_file, project_artifacts, project_database, shown
+from components.engines.tracking.moved import follow_move
+from components.engines.tracking.reach import explained, probe
 
-BUSY_SECONDS = 10.0  # how long a database that somebody else writes to is waited for
 SCHEMA_SECONDS = 120.0  # how long another process may take to create the schema: 3 s, 10 s on a busy machine
-CONNECT_SECONDS = 5  # how long a server may take to answer
+_NOT_FOR_MODELS = {"PYTHONPATH", "PYTHONSTARTUP", "GENWORKS_TOKEN", "GENWORKS_DATABASE_URL", "PREFECT_API_AUTH_STRING"}
 _ready: set[str] = set()  # databases whose schema this process has seen in order
 
 
@@ -32,6 +29,12 @@ class Store:
     registry: str
     artifacts: str | None
 
+    def environment(self) -> dict[str, str]:
+        """For a program of its own that loads a model of this store: nothing that leads to this project's code or secrets."""
+        quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+        named = {"MLFLOW_TRACKING_URI": self.tracking, "MLFLOW_REGISTRY_URI": self.registry}
+        return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_MODELS} | quiet | named
+
     def experiment_location(self, name: str) -> str | None:
         return f"{self.artifacts}/{name}" if self.artifacts else None
 
@@ -42,36 +45,33 @@ def store_of(root: Path) -> Store:
     With a database opened directly (no server between), artifacts go to MLFLOW_DEFAULT_ARTIFACT_ROOT or `mlartifacts/`.
     """
     root = root.resolve()
-    tracking = _with_driver(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root / 'mlflow.db'}")
-    registry = _with_driver(os.environ.get("MLFLOW_REGISTRY_URI") or tracking)
+    tracking = _from_environment("MLFLOW_TRACKING_URI", root) or project_database(root)
+    registry = _from_environment("MLFLOW_REGISTRY_URI", root) or tracking
     served = tracking.startswith(("http://", "https://", "databricks"))
-    artifacts = None if served else os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or str(root / "mlartifacts")
+    artifacts = None if served else os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or project_artifacts(root)
     return Store(root, tracking, registry, artifacts)
 
 
-def _with_driver(uri: str) -> str:
-    """A plain `postgresql://` names the driver that is installed: SQLAlchemy 2.1 takes it for psycopg 3."""
-    scheme, separator, rest = uri.partition("://")
-    if scheme in {"postgresql", "postgres"} and find_spec("psycopg") is None and find_spec("psycopg2") is not None:
-        return f"postgresql+psycopg2{separator}{rest}"
-    return uri
-
-
-def shown(uri: str) -> str:
-    """A URI fit for messages and tags: no user name, password or query."""
-    return re.sub(r"//[^/@]*@", "//", uri).split("?")[0]
+def _from_environment(variable: str, root: Path) -> str | None:
+    uri = os.environ.get(variable)
+    if not uri:
+        return None
+    file = database_file(uri)
+    if file is not None and not file.is_absolute():  # programs that run elsewhere get it too
+        return f"sqlite:///{root / file}"
+    return checked(uri, variable)
 
 
 @contextmanager
-def opened(store: Store) -> Iterator[Any]:
+def opened(store: Store, *, patience: float | None = None) -> Iterator[Any]:
     """Yield an `MlflowClient`; failures of the store inside the block come out as one clear `GenworksError`.
 
-    The store is probed first, since MLflow itself retries an unreachable database for minutes before it says so.
+    The store is probed first, since MLflow itself retries an unreachable database for minutes before it says so; one that
+    is locked is waited for `patience` seconds. Artifacts of a project that was moved or copied are found at its new place.
     """
     try:
         with _schema_lock(store):
-            for uri in sorted({store.tracking, store.registry}):
-                _probe(uri)
+            reach(store, patience=patience)
             mlflow = quiet_mlflow()
             _point(mlflow, store)
             client = mlflow.MlflowClient(tracking_uri=store.tracking, registry_uri=store.registry)
@@ -80,10 +80,24 @@ def opened(store: Store) -> Iterator[Any]:
     except GenworksError:
         raise
     except Exception as error:
-        explained = _explain(error, store)
-        if explained is None:
+        words = explained(error, store.tracking, store.registry)
+        if words is None:
             raise
-        raise explained from error
+        raise words from error
+
+
+def reach(store: Store, *, patience: float | None = None) -> None:
+    """Raise GenworksError unless the store answers and its artifacts are where it says. Imports nothing of MLflow."""
+    for uri in sorted({store.tracking, store.registry}):
+        probe(uri, patience)
+    follow_move(store.root, store.tracking, store.artifacts)
+
+
+def require_reachable(store: Store) -> None:
+    """Raise where a server or database that the store names does not answer within seconds. SQLite is a file: see `reach`."""
+    for uri in sorted({store.tracking, store.registry}):
+        if database_file(uri) is None:
+            probe(uri)
 
 
 def quiet_mlflow() -> Any:
@@ -142,62 +156,11 @@ def get_or_create_experiment(client: Any, store: Store, name: str) -> str:
     return found.experiment_id
 
 
-def _probe(uri: str) -> None:
-    if uri.startswith("sqlite:"):
-        _probe_sqlite(uri)
-    elif uri.startswith(("http://", "https://")):
-        _probe_http(uri)
-    elif "://" in uri and not uri.startswith(("file:", "databricks")):
-        _probe_database(uri)
-
-
-def _probe_sqlite(uri: str) -> None:
-    """Take and release the write lock: says at once, or after a bounded wait, whether the database can be used."""
-    path = Path(uri.removeprefix("sqlite:///").split("?")[0])
-    if not path.parent.is_dir():
-        raise UsageError("The folder of the tracking database does not exist", where=str(path), do="create it")
-    try:
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("SELECT count(*) FROM sqlite_master")
-            connection.execute("ROLLBACK")
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise _explain_database(str(error), str(path)) from error
-
-
-def _probe_http(uri: str) -> None:
-    try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=CONNECT_SECONDS).close()
-    except urllib.error.HTTPError:
-        pass  # somebody answers; whether it is MLflow and lets us in, its own calls will tell
-    except (OSError, ValueError) as error:
-        raise _unreachable(uri, getattr(error, "reason", error)) from error
-
-
-def _probe_database(uri: str) -> None:
-    import sqlalchemy
-
-    try:
-        timeout = {"connect_timeout": CONNECT_SECONDS} if uri.startswith(("postgresql", "mysql")) else {}
-        engine = sqlalchemy.create_engine(uri, poolclass=sqlalchemy.pool.NullPool, connect_args=timeout)
-        engine.connect().close()
-    except ModuleNotFoundError as error:
-        raise UsageError(
-            f"The driver of the tracking database is missing: {error.name}",
-            where=shown(uri),
-            do="pip install 'genworks[postgres]' (or the driver of your database)",
-        ) from error
-    except sqlalchemy.exc.SQLAlchemyError as error:
-        raise _unreachable(uri, str(getattr(error, "orig", None) or error).splitlines()[0]) from error
-
-
 @contextmanager
 def _schema_lock(store: Store) -> Iterator[None]:
     """Let one process at a time open a store first: the first of all creates the schema, and two at once break it."""
-    if store.tracking in _ready:
+    file = database_file(store.tracking)
+    if store.tracking in _ready or (file is not None and file.exists() and not os.access(store.root, os.W_OK)):
         yield
         return
     from filelock import FileLock, Timeout
@@ -224,57 +187,3 @@ def _make_ready(store: Store, client: Any) -> None:
         client.search_experiments(max_results=1)
         client.search_registered_models(max_results=1)
         _ready.add(store.tracking)
-
-
-def _explain(error: Exception, store: Store) -> GenworksError | None:
-    """Words for failures of MLflow, its database and its server; None for what is none of theirs."""
-    import requests
-    import sqlalchemy
-    from mlflow.exceptions import MlflowException
-
-    if not isinstance(error, MlflowException | sqlalchemy.exc.SQLAlchemyError | requests.RequestException):
-        return None
-    text = _masked(str(error), store)
-    if "API request to" in text or isinstance(error, requests.RequestException):
-        return _unreachable(store.tracking, text.split("\n")[0])
-    return _explain_database(text, shown(store.tracking))
-
-
-def _masked(text: str, store: Store) -> str:
-    for uri in (store.tracking, store.registry):
-        text = text.replace(uri, shown(uri))
-    return re.sub(r"//[^/@\s]*@", "//", text)
-
-
-def _unreachable(uri: str, reason: object) -> GenworksError:
-    return StageError(
-        f"The tracking server cannot be reached: {reason}",
-        where=shown(uri),
-        do="start it, or correct MLFLOW_TRACKING_URI (unset, genworks uses SQLite in the project)",
-    )
-
-
-def _explain_database(text: str, where: str) -> GenworksError:
-    low = text.lower()
-    if "database is locked" in low or "database table is locked" in low:
-        return StageError(
-            f"The tracking database is locked by another process (waited {BUSY_SECONDS:g} s)",
-            where=where,
-            do=f"end what holds it (fuser {where} names it) or wait for it, then run again",
-        )
-    if "out-of-date database schema" in low or "can't locate revision" in low:
-        return UsageError(
-            "The tracking database has the schema of another MLflow version",
-            where=where,
-            do="back it up, then: mlflow db upgrade URI; or install the MLflow that made it",
-        )
-    if "not a database" in low or "malformed" in low:
-        return UsageError(
-            "The tracking database is damaged or no SQLite file", where=where, do="restore it, or move it away"
-        )
-    if "readonly" in low or "unable to open" in low:
-        return UsageError("The tracking database cannot be written", where=where, do="check owner, mode and disk")
-    if "disk is full" in low or "no space left" in low:
-        return StageError("The disk of the tracking database is full", where=where, do="free some space and run again")
-    lines = text.strip().splitlines()
-    return StageError(f"MLflow refused: {lines[0] if lines else 'no reason given'}", where=where)

@@ -5,19 +5,18 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from components.engines.base.errors import StageError
+from components.engines.base.errors import GenworksError, StageError
 from components.engines.base.seeds import derive
 from components.engines.shards.order import SampleOrder
+from components.engines.training.collate import STEPS_AHEAD, Collate, collated
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training, micro_batch_size
-from components.engines.training.ranks import Ranks
 from components.engines.training.task import Batch, Task, rolls_out
-
-STEPS_AHEAD = 2
 
 
 @dataclass(frozen=True)
@@ -30,24 +29,12 @@ class StepBatches:
     tokens: int | None  # in all of them, if the task counts tokens
 
 
-def micro_indices(indices: np.ndarray, *, accumulation_steps: int, rank: int, world: int) -> list[np.ndarray]:
-    """This rank's share of a global batch: micro-batch j is piece j · world + rank of equal consecutive pieces."""
-    pieces = np.split(indices, accumulation_steps * world)
-    return pieces[rank::world]
+def sample_order(task: Task, training: Training) -> SampleOrder:
+    return SampleOrder(task.num_samples, training.batch_size, derive(training.seed, "order"))
 
 
-def make_step(
-    task: Task, training: Training, order: SampleOrder, ranks: Ranks, step: int, skipped: int = 0
-) -> StepBatches:
-    """Collate one step, its data `skipped` steps ahead; a pure function of params, data, rank and the two."""
-    shares = micro_indices(
-        order.step(step + skipped),
-        accumulation_steps=training.accumulation_steps,
-        rank=ranks.data_rank,
-        world=ranks.data_world,
-    )
-    epoch = int(order.epoch_of(step + skipped))
-    batches = [task.batch(indices, epoch) for indices in shares]
+def finished_step(task: Task, ranks: Ranks, step: int, batches: list[Batch]) -> StepBatches:
+    """A step's batches with what is counted of them, ready for the device."""
     weights = [] if rolls_out(task) else count_weights(task, batches)
     tokens = [count for count in map(task.count_tokens, batches) if count is not None]
     if ranks.device.type == "cuda":
@@ -60,16 +47,17 @@ def count_weights(task: Task, batches: list[Batch]) -> list[int]:
 
 
 class StepStream:
-    """Steps `first` … `max_steps - 1` in order, made by a thread at most STEPS_AHEAD early. A context manager.
+    """Steps `first` … `max_steps - 1` in order, at most STEPS_AHEAD early, made by a thread or, for it, by loader processes.
 
-    An error of `task.batch` surfaces at the step it belongs to, not before.
+    A context manager. An error of `task.batch` surfaces at the step it belongs to, with its place.
     """
 
-    def __init__(self, task: Task, training: Training, ranks: Ranks, first: int, skipped: int = 0) -> None:
+    def __init__(self, task: Task, training: Training, ranks: Ranks, first: int) -> None:
         micro_batch_size(training, ranks.world)
         self.steps = range(first, training.max_steps)
-        order = SampleOrder(task.num_samples, training.batch_size, derive(training.seed, "order"))
-        self.make = lambda step: make_step(task, training, order, ranks, step, skipped)
+        self.task, self.ranks, self.workers = task, ranks, training.loader_workers
+        order = sample_order(task, training)
+        self.collate = Collate(task, order, training.accumulation_steps, ranks.data_rank, ranks.data_world)
         self.ready: queue.Queue[StepBatches | BaseException] = queue.Queue(maxsize=STEPS_AHEAD)
         self.single, self.closed = threading.Event(), threading.Event()
         self.thread = threading.Thread(target=self._fill, name="batches", daemon=True)
@@ -100,19 +88,25 @@ class StepStream:
         # OpenMP gives every thread a team of its own, whose idle members spin: collating must not start a second one.
         torch.set_num_threads(1)
         self.single.set()
-        for step in self.steps:
-            try:
-                made: StepBatches | BaseException = self.make(step)
-            except BaseException as error:  # handed to the loop, which raises it
-                made = error
-            while not self.closed.is_set():
-                try:
-                    self.ready.put(made, timeout=0.5)
-                    break
-                except queue.Full:
-                    continue
-            if self.closed.is_set() or isinstance(made, BaseException):
-                return
+        with closing(collated(self.collate, self.steps, self.workers)) as made:
+            for step in self.steps:
+                item = self._next(step, made)
+                while not self.closed.is_set():
+                    try:
+                        self.ready.put(item, timeout=0.5)
+                        break
+                    except queue.Full:
+                        continue
+                if self.closed.is_set() or isinstance(item, BaseException):
+                    return
+
+    def _next(self, step: int, made: Iterator[list[Batch] | GenworksError]) -> StepBatches | BaseException:
+        """What fails is handed to the loop, which raises it."""
+        try:
+            batches = next(made)
+            return batches if isinstance(batches, Exception) else finished_step(self.task, self.ranks, step, batches)
+        except BaseException as error:
+            return error
 
     def _drain(self) -> None:
         while not self.ready.empty():

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from components.engines.training.checkpoints.weights import Tensors
 from components.engines.training.parallel.gradients import local
-from components.engines.training.weights import module_tensors
 
 
 def decay_at(decay: float, step: int) -> float:
@@ -18,11 +18,10 @@ def decay_at(decay: float, step: int) -> float:
 
 
 class Ema:
-    """Averages every floating tensor of the modules (buffers too); other tensors are copied."""
+    """Averages every floating tensor of these (buffers too), which are the networks' own; other tensors are copied."""
 
-    def __init__(self, modules: dict[str, nn.Module], decay: float) -> None:
-        self.decay = decay
-        self.live = {name: module_tensors(module) for name, module in modules.items()}
+    def __init__(self, live: dict[str, Tensors], decay: float) -> None:
+        self.decay, self.live = decay, live
         self.shadow = {name: {k: v.clone() for k, v in tensors.items()} for name, tensors in self.live.items()}
         pairs = [
             (local(self.shadow[name][k]), local(v)) for name, tensors in self.live.items() for k, v in tensors.items()

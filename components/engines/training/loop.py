@@ -17,28 +17,30 @@ from torch import Tensor
 from components.engines.base.errors import StageError, UsageError
 from components.engines.base.progress import Progress
 from components.engines.base.seeds import seed_everything
-from components.engines.training import saving, spike
 from components.engines.training.batches import StepBatches, StepStream, to_device
+from components.engines.training.checkpoints import saved_run
+from components.engines.training.checkpoints.background import BackgroundWriter
+from components.engines.training.checkpoints.final import Fit
+from components.engines.training.checkpoints.frozen import frozen_part
+from components.engines.training.checkpoints.saved_run import finished_fit
+from components.engines.training.checkpoints.weights import learnt_tensors
 from components.engines.training.compiling import compilation, compile_modules
-from components.engines.training.dump import reads_before_move, require_finite
 from components.engines.training.ema import Ema
-from components.engines.training.final import Fit
-from components.engines.training.hanging import absentees_named, limit_waiting
+from components.engines.training.faults.dump import reads_before_move, require_finite
+from components.engines.training.faults.hanging import absentees_named, limit_waiting
+from components.engines.training.faults.stopping import Stopper, stopping
 from components.engines.training.memory import recompute_blocks
-from components.engines.training.meter import Meter, shown
+from components.engines.training.observe.meter import Meter, shown
+from components.engines.training.observe.profiler import Profiler
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.parallel.whole import Whole
 from components.engines.training.params import Training, micro_batch_size
 from components.engines.training.precision import check_precision, numerics
-from components.engines.training.profiler import Profiler
-from components.engines.training.ranks import Ranks
 from components.engines.training.rollout import roll_out
 from components.engines.training.run import Observer, Run
-from components.engines.training.saver import Saver
-from components.engines.training.saving import finished_fit
 from components.engines.training.schedule import learning_rate
 from components.engines.training.scores import score
 from components.engines.training.state import Row
-from components.engines.training.stopping import Stopper, stopping
 from components.engines.training.task import Task, check_task, rolls_out
 from components.engines.training.turns import (
     Player,
@@ -46,10 +48,11 @@ from components.engines.training.turns import (
     loss_scales,
     make_players,
     move,
-    of_moves_made,
-    over_moves,
+    over_repeats,
     own_name,
+    own_rates,
     require_gradients_of,
+    without_skipped,
 )
 
 
@@ -79,7 +82,7 @@ def fit(
         finally:
             run.saver.close()
         if ranks.is_first:
-            saving.finish(run)
+            saved_run.finish(run)
         ranks.barrier()
     finished = finished_fit(work, training)
     if finished is None:
@@ -104,7 +107,8 @@ def _start(
 ) -> Run:
     ranks = ranks.arranged(training.layout)
     task = _build(make_task, training)
-    check_task(task)
+    check_task(task, training)
+    frozen = frozen_part(task)
     recompute_blocks(task, training)
     compile_modules(task, training)
     place(task, ranks)
@@ -115,14 +119,17 @@ def _start(
         work,
         observer,
         players=make_players(task, training, ranks),
-        ema=Ema(task.modules, training.ema_decay) if training.ema_decay is not None else None,
-        saver=Saver(work / "checkpoints", training, ranks),
+        ema=Ema(learnt_tensors(task.modules, frozen.names), training.ema_decay)
+        if training.ema_decay is not None
+        else None,
+        saver=BackgroundWriter(work / "checkpoints", training, ranks),
         stopper=stopper,
         meter=Meter(task, training, ranks),
+        frozen=frozen,
         whole=Whole(partial(_build, make_task, training), ranks) if ranks.ways.kind == "pipeline" else None,
     )
     limit_waiting(training, ranks)
-    saving.resume(run)
+    saved_run.resume(run)
     return run
 
 
@@ -145,27 +152,10 @@ def place(task: Task, ranks: Ranks) -> None:
 
 
 def _train(run: Run) -> None:
-    while not run.state.is_over(run.training):
-        try:
-            _train_on(run)
-        except spike.Spiked as spiked:
-            _go_back(run, spiked)
-
-
-def _go_back(run: Run, spiked: spike.Spiked) -> None:
-    """Be where a checkpoint before the spike was, and skip the batches from there to the spike."""
-    before = run.state
-    run.saver.wait()
-    saving.load(run, spike.base(run.training, before, run.checkpoints, run.ranks, spiked))
-    run.unread.clear()
-    spike.skip(before, run.state, spiked)
-
-
-def _train_on(run: Run) -> None:
     state, training = run.state, run.training
     with (
         Progress("Training", training.max_steps, initial=state.step, unit="steps") as progress,
-        StepStream(run.task, training, run.ranks, state.step, state.skipped_steps) as stream,
+        StepStream(run.task, training, run.ranks, state.step) as stream,
         Profiler(training.profile, run.work, run.ranks, run.observer) as profiler,
     ):
         batches = iter(stream)
@@ -183,6 +173,9 @@ def _train_on(run: Run) -> None:
 def _step(run: Run, given: StepBatches) -> None:
     """All turns of one step, in order, each over all micro-batches."""
     training, ranks, step = run.training, run.ranks, given.step
+    run.task.step = step
+    if any(step == player.start_step > 0 for player in run.players):
+        run.meter.count_flops()
     on_device = [to_device(batch, ranks.device) for batch in given.micro_batches]
     step_batches = replace(given, micro_batches=on_device)
     if rolls_out(run.task):
@@ -192,6 +185,8 @@ def _step(run: Run, given: StepBatches) -> None:
         weights = _global_weights(step_batches, ranks)
     figures: dict[str, Tensor] = {}
     for player, weight in zip(run.players, weights, strict=True):
+        if step < player.start_step:
+            continue
         figures |= _play(run, player, weight, step_batches)
     if run.ema is not None:
         with run.clock.part("optimizer"):
@@ -202,19 +197,19 @@ def _step(run: Run, given: StepBatches) -> None:
 
 
 def _play(run: Run, player: Player, weight: float | Tensor, step_batches: StepBatches) -> dict[str, Tensor]:
-    """One turn's moves. Returns its figures: this rank's shares."""
+    """One turn's optimizer steps. Returns its figures: this rank's shares."""
     training, ranks, step = run.training, run.ranks, step_batches.step
     if len(run.players) > 1:
         require_gradients_of(player, run.players)
-    moves = []
+    repeats = []
     for repeat in range(player.turn.repeats):
         found = add_gradients(player, step_batches.micro_batches, weight, training, ranks, step, run.meter, repeat)
         shares = {f"{player.turn.name}_{name}": value for name, value in found.items()}
         if reads_before_move(ranks):
-            require_finite(run, step_batches, shares, moved=False)
+            require_finite(run, step_batches, shares)
         with run.clock.part("optimizer"):
-            moves.append(shares | move(player, run.players, training, learning_rate(training, step)))
-    means = over_moves(moves, ranks)
+            repeats.append(shares | move(player, run.players, step))
+    means = over_repeats(repeats, ranks)
     return {name if name in shares else own_name(name, player, run.players): value for name, value in means.items()}
 
 
@@ -249,12 +244,12 @@ def _after_step(run: Run) -> None:
     scores: Row = {}
     if scores_due:
         scores = score(run)
-        save_due |= state.note_scores(scores, training) and training.select == "best"
+        save_due |= state.note_scores(scores, training) and training.selects_best
     if row_due:
         _add_row(run, scores)
     if save_due or state.is_over(training):
         with run.clock.part("checkpoint"):
-            saving.save(run)
+            saved_run.save(run)
     if stop is not None and not state.is_over(training):
         raise stop
 
@@ -263,16 +258,17 @@ def _read_figures(run: Run) -> None:
     """Bring the figures of the steps since the last reading here, add them up over ranks, and check each."""
     if not run.unread:
         return
-    names = list(run.unread[0][1])
-    table = torch.stack([torch.stack([figures[name] for name in names]) for _, figures in run.unread])
+    names = list(dict.fromkeys(name for _, figures in run.unread for name in figures))
+    none = torch.zeros((), dtype=torch.float64, device=run.ranks.device)  # of a turn that did not move yet
+    table = torch.stack([torch.stack([figures.get(name, none) for name in names]) for _, figures in run.unread])
     with run.clock.part("communication"):
         table = run.ranks.sum(table)
     with run.clock.part("wait"):
         values = table.tolist()
-    for (batches, _), row in zip(run.unread, values, strict=True):
-        figures = of_moves_made(dict(zip(names, row, strict=True)), run.players)
-        require_finite(run, batches, figures, moved=True)
-        spike.judge(run.training, run.state, batches.step, figures, (turn.name for turn in run.task.turns))
+    for (batches, found), row in zip(run.unread, values, strict=True):
+        read = {name: value for name, value in zip(names, row, strict=True) if name in found}
+        figures = without_skipped(read, run.players)
+        require_finite(run, batches, figures)
         run.state.window.add(figures)
     run.unread.clear()
 
@@ -281,7 +277,8 @@ def _add_row(run: Run, scores: Row) -> None:
     """A row of the curve: means over the steps since the last row, and the scores of this step if there are any."""
     state = run.state
     rate = learning_rate(run.training, state.step - 1)
-    row = {"step": state.step, **state.window.close(), "learning_rate": rate, **loss_scales(run.players)}
+    row = {"step": state.step, **state.window.close(), "learning_rate": rate, **own_rates(run.players, state.step - 1)}
+    row |= loss_scales(run.players)
     if row.keys() & scores.keys():
         raise UsageError(f"Scores and training figures share names: {sorted(row.keys() & scores.keys())}")
     row |= scores

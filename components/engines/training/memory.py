@@ -16,7 +16,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from components.engines.base.errors import UsageError
-from components.engines.training.blocks import repeated_blocks
+from components.engines.training.parallel.blocks import repeated_blocks
 from components.engines.training.params import Training
 from components.engines.training.task import Task
 

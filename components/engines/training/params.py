@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from components.engines.base.cluster import RESOURCES_TIMEOUT_S
 from components.engines.base.errors import UsageError
-from components.engines.base.params import Params
+from components.engines.base.params import OPERATIONAL, Params
 from components.engines.training.parallel.layout import Layout, settle
-
-# What may differ between a checkpoint and the run that resumes it: where and how often, never what is learnt.
-# Recomputed activations are the same numbers, so gradient checkpointing may change where memory ran out.
-OPERATIONAL = {
-    "num_workers",
-    "num_threads",
-    "layout",
-    "max_failures",
-    "collective_timeout_s",
-    "budget",
-    "gradient_checkpointing",
-    "checkpoint_every",
-    "keep_checkpoints",
-    "async_checkpoints",
-    "peak_tflops",
-    "profile",
-}
 
 
 class Budget(Params):
@@ -58,12 +42,15 @@ class Budget(Params):
         return " or ".join(filter(None, [hours, cost]))
 
 
-class Spike(Params):
-    """When a loss counts as a spike, and how often the run may go back behind one."""
+class TurnSettings(Params):
+    """What one turn does otherwise than the run; null: as the run does."""
 
-    factor: float = Field(gt=1, description="times the median of the last `window` losses of the turn")
-    window: int = Field(gt=1, description="steps")
-    max_rewinds: int = Field(gt=0)
+    learning_rate: float | None = Field(
+        None, gt=0, description="the peak; warmed up from start_step on, then the schedule"
+    )
+    adam_betas: tuple[float, float] | None = None
+    weight_decay: float | None = Field(None, ge=0)
+    start_step: int = Field(0, ge=0, description="the first step, counted from 0, in which the turn moves")
 
 
 class Profile(Params):
@@ -74,7 +61,11 @@ class Profile(Params):
 
 
 class Training(Params):
-    """Everything the loop needs to know; sizes are global, so that they mean the same on one process or many."""
+    """Everything the loop needs to know; sizes are global, so that they mean the same on one process or many.
+
+    A run goes on from its last checkpoint when fields marked OPERATIONAL change (recomputed activations are the same numbers,
+    so gradient checkpointing may change where memory ran out); under any other change it starts anew.
+    """
 
     max_steps: int = Field(gt=0)
     batch_size: int = Field(gt=0, description="samples per step, over all ranks and micro-batches")
@@ -85,6 +76,9 @@ class Training(Params):
     min_learning_rate_ratio: float = Field(0.0, ge=0, le=1)
     weight_decay: float = Field(0.0, ge=0, description="of matrices only, never of biases, gains or single vectors")
     adam_betas: tuple[float, float] = (0.9, 0.999)
+    turns: dict[str, TurnSettings] = Field(
+        default_factory=dict, description="by the name of a turn, where it has settings of its own"
+    )
     optimizer: Literal["fused", "foreach", "plain"] = Field(
         "fused", description="AdamW in one kernel, in a few over lists of tensors, or tensor by tensor"
     )
@@ -92,39 +86,55 @@ class Training(Params):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="of the forward pass; weights stay fp32. fp16 scales the loss and may skip steps"
     )
-    gradient_checkpointing: Literal["off", "selective", "full"] = Field(
+    gradient_checkpointing: Annotated[Literal["off", "selective", "full"], OPERATIONAL] = Field(
         "off", description="recompute the blocks' activations in backward: all but products and attention, or all"
     )
     compile: bool = Field(False, description="torch.compile the modules; one compilation per shape unless fast")
     ema_decay: float | None = Field(None, gt=0, lt=1)
     score_every: int | None = Field(None, gt=0, description="steps; the last step is scored too; null: never")
-    checkpoint_every: int = Field(500, gt=0, description="steps")
-    keep_checkpoints: int = Field(
-        2, gt=0, description="the newest ones; the best one is kept besides with select: best"
+    checkpoint_every: Annotated[int, OPERATIONAL] = Field(500, gt=0, description="steps")
+    keep_checkpoints: Annotated[int, OPERATIONAL] = Field(
+        2, gt=0, description="the newest ones; the best one is kept besides"
     )
-    async_checkpoints: bool = Field(True, description="written by a thread from a copy, while training goes on")
+    async_checkpoints: Annotated[bool, OPERATIONAL] = Field(
+        True, description="written by a thread from a copy, while training goes on"
+    )
     log_every: int = Field(10, gt=0, description="steps per row of the curve")
     patience: int | None = Field(None, gt=0, description="stop after so many scores without a better one")
-    select: Literal["last", "best"] = "last"
+    select: Literal["last", "best"] | None = Field(
+        None,
+        description="which weights are the result; null: the best where a validation split scores them, else the last",
+    )
     select_metric: str = "loss"
     select_mode: Literal["min", "max"] = "min"
-    num_workers: Literal["auto"] | int = "auto"
-    layout: Layout = Field(
+    num_workers: Annotated[Literal["auto"] | int, OPERATIONAL] = Field(
+        "auto", description="with a GPU each where the cluster has GPUs; auto: one per GPU; 0: this process"
+    )
+    layout: Annotated[Layout, OPERATIONAL] = Field(
         default_factory=Layout, description="how the workers split the work; data parallel by default"
     )
-    num_threads: int | None = Field(None, gt=0, description="of torch, per worker; null: torch's own choice")
-    max_failures: int = Field(0, ge=0, description="worker deaths after which Ray restarts the workers by itself")
-    collective_timeout_s: float | None = Field(
+    num_threads: Annotated[int | None, OPERATIONAL] = Field(
+        None, gt=0, description="of torch, per worker; null: torch's own choice"
+    )
+    loader_workers: Annotated[int, OPERATIONAL] = Field(
+        0, ge=0, description="processes per worker that make batches, in the same order; 0: a thread of the worker"
+    )
+    max_failures: Annotated[int, OPERATIONAL] = Field(
+        0, ge=0, description="lost workers or nodes after which Ray starts the workers again by itself"
+    )
+    resources_timeout_s: Annotated[float, OPERATIONAL] = Field(
+        RESOURCES_TIMEOUT_S, gt=0, description="how long a cluster may take to make room for the workers"
+    )
+    collective_timeout_s: Annotated[float | None, OPERATIONAL] = Field(
         None,
         gt=0,
         description="how long ranks wait for one that is late, scoring and saving included; null: torch's own",
     )
-    spike: Spike | None = Field(None, description="go back to the last checkpoint and skip the batches that led there")
-    budget: Budget | None = None
-    peak_tflops: float | Literal["measure"] | None = Field(
+    budget: Annotated[Budget | None, OPERATIONAL] = None
+    peak_tflops: Annotated[float | Literal["measure"] | None, OPERATIONAL] = Field(
         None, description="of one device in this precision, for MFU; null: from the table of GPUs"
     )
-    profile: Profile | None = None
+    profile: Annotated[Profile | None, OPERATIONAL] = None
     fast: bool = Field(False, description="give up bitwise repeatability for speed")
     seed: int = 0
 
@@ -132,7 +142,10 @@ class Training(Params):
     def _consistent(self) -> Training:
         if self.warmup_steps >= self.max_steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} must be below max_steps {self.max_steps}")
-        if self.score_every is None and (self.patience is not None or self.select == "best"):
+        late = [name for name, turn in self.turns.items() if turn.start_step >= self.max_steps]
+        if late:
+            raise ValueError(f"turns that start at max_steps or later never move: {', '.join(late)}")
+        if self.score_every is None and (self.patience is not None or self.selects_best):
             raise ValueError("patience and select: best need score_every")
         if self.precision == "fp16" and self.layout.splits_networks:
             raise ValueError("precision fp16 scales losses under data parallelism only: use bf16 with this layout")
@@ -142,10 +155,14 @@ class Training(Params):
             raise ValueError("num_workers must be 'auto' or at least 0")
         return self
 
-    def identity(self) -> dict[str, Any]:
-        """The settings that decide what is learnt, as JSON: a checkpoint is resumed under these only."""
-        operational = OPERATIONAL if self.spike is None else OPERATIONAL - {"checkpoint_every"}  # where it goes back to
-        return {key: value for key, value in self.model_dump(mode="json").items() if key not in operational}
+    def of_turn(self, name: str) -> Training:
+        """The settings of one turn."""
+        own = self.turns.get(name, TurnSettings()).model_dump(exclude={"start_step"}, exclude_none=True)
+        return self.model_copy(update=own)
+
+    @property
+    def selects_best(self) -> bool:
+        return self.select == "best" or (self.select is None and self.score_every is not None)
 
 
 def micro_batch_size(training: Training, world: int) -> int:

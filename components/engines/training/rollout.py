@@ -12,9 +12,9 @@ from torch import nn
 from components.engines.training.batches import StepBatches, count_weights
 from components.engines.training.compiling import uncompiled
 from components.engines.training.draws import seed_place
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training
 from components.engines.training.precision import autocast
-from components.engines.training.ranks import Ranks
 from components.engines.training.task import Task
 
 

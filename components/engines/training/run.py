@@ -9,15 +9,16 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from components.engines.training.batches import StepBatches
-from components.engines.training.clock import Clock
+from components.engines.training.checkpoints.background import BackgroundWriter
+from components.engines.training.checkpoints.frozen import Frozen
 from components.engines.training.ema import Ema
-from components.engines.training.meter import Meter
+from components.engines.training.faults.stopping import Stopper
+from components.engines.training.observe.clock import Clock
+from components.engines.training.observe.meter import Meter
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.parallel.whole import Whole
 from components.engines.training.params import Training
-from components.engines.training.ranks import Ranks
-from components.engines.training.saver import Saver
 from components.engines.training.state import State
-from components.engines.training.stopping import Stopper
 from components.engines.training.task import Task
 from components.engines.training.turns import Player
 
@@ -41,9 +42,10 @@ class Run:
     observer: Observer | None
     players: list[Player]
     ema: Ema | None
-    saver: Saver
+    saver: BackgroundWriter
     stopper: Stopper
     meter: Meter
+    frozen: Frozen
     whole: Whole | None  # of a pipeline
     state: State = field(default_factory=State)
     shown: dict[str, Any] = field(default_factory=dict)  # on the terminal, as of the last row

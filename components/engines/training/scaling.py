@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from components.engines.base.errors import StageError
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training
-from components.engines.training.ranks import Ranks
 
 SMALLEST = 1e-4  # fairseq's --min-loss-scale: below it, gradients overflow for another reason than their scale
 

@@ -7,13 +7,17 @@ import math
 from components.engines.training.params import Training
 
 
-def learning_rate(training: Training, step: int) -> float:
-    """The rate of step `step` (from 0): linear warm-up to the peak, then the schedule, never below the minimum."""
-    peak, warmup = training.learning_rate, training.warmup_steps
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    done = (step - warmup) / (training.max_steps - warmup)
-    return peak * max(training.min_learning_rate_ratio, _shape(training, step, min(done, 1.0)))
+def learning_rate(training: Training, step: int, start: int = 0) -> float:
+    """The rate of step `step` (from 0): linear warm-up to the peak, then the schedule, never below the minimum.
+
+    What moves from step `start` on is warmed up from there; the schedule is that of the whole run.
+    """
+    rate, warmup = training.learning_rate, training.warmup_steps
+    if step >= warmup:
+        done = (step - warmup) / (training.max_steps - warmup)
+        rate *= max(training.min_learning_rate_ratio, _shape(training, step, min(done, 1.0)))
+    taken = step - start + 1
+    return rate * taken / warmup if taken < warmup else rate
 
 
 def _shape(training: Training, step: int, done: float) -> float:

@@ -9,6 +9,7 @@ import torch
 
 from components.engines.base.errors import StageError, UsageError
 from components.engines.base.seeds import seed_everything
+from components.engines.training.checkpoints.weights import learnt_tensors
 from components.engines.training.compiling import uncompiled
 from components.engines.training.parallel.sharded import forget_gathered
 from components.engines.training.precision import autocast
@@ -16,7 +17,6 @@ from components.engines.training.rollout import evaluating
 from components.engines.training.run import Run
 from components.engines.training.state import Row
 from components.engines.training.task import Task
-from components.engines.training.weights import module_tensors
 
 
 def score(run: Run) -> Row:
@@ -24,7 +24,7 @@ def score(run: Run) -> Row:
     scores: Row = {}
     with run.clock.part("score"):
         if run.whole is not None:
-            live = {name: module_tensors(module) for name, module in run.task.modules.items()}
+            live = learnt_tensors(run.task.modules, run.frozen.names)
             task = run.whole.filled(run.ema.shadow if run.ema is not None else live)
             if task is not None:
                 scores = _checked(run, _score_here(run, task, nullcontext()))

@@ -34,7 +34,7 @@ class Window:
 
 @dataclass
 class State:
-    """`step` counts finished steps; `misses` counts scores since the best one; the last four are spike.py's."""
+    """`step` counts finished steps; `misses` counts scores since the best one."""
 
     step: int = 0
     curve: list[Row] = field(default_factory=list)
@@ -44,10 +44,6 @@ class State:
     best_scores: Row = field(default_factory=dict)
     misses: int = 0
     scalers: dict[str, dict[str, Any]] = field(default_factory=dict)  # by turn, as of the save; under fp16
-    losses: dict[str, list[float]] = field(default_factory=dict)  # the last ones of each turn
-    rewinds: int = 0
-    skipped_steps: int = 0  # by how many steps the data are ahead
-    best_at_anchor: int | None = None  # `best_step` as the checkpoint to go back to knows it
 
     def note_scores(self, scores: Row, training: Training) -> bool:
         """Keep the scores of this step; True if they are the best so far."""

@@ -11,6 +11,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from components.engines.base.errors import UsageError
+from components.engines.training.params import Training
 
 Batch = dict[str, Tensor]
 
@@ -58,6 +59,7 @@ class Task(ABC):
     frozen: Mapping[str, nn.Module] = {}  # moved to the device and kept in eval mode, never saved (a teacher, a VAE)
     turns: list[Turn]
     num_samples: int
+    step: int = 0  # the step under way, set by the loop: for a loss that changes with it (a term that begins later)
     # What gradient checkpointing recomputes; None: the repeated blocks (see memory.py). A block's forward must change
     # nothing but its output: no running statistics, no state of its own.
     blocks: Sequence[nn.Module] | None = None
@@ -94,9 +96,11 @@ def rolls_out(task: Task) -> bool:
     return type(task).rollout is not Task.rollout
 
 
-def check_task(task: Task) -> None:
-    """Refuse a task whose turns could not be trained, saved or told apart."""
+def check_task(task: Task, training: Training) -> None:
+    """Refuse a task whose turns could not be trained, saved or told apart, or are not those that the params speak of."""
     names = [turn.name for turn in task.turns]
+    if unknown := sorted(training.turns.keys() - set(names)):
+        raise UsageError(f"training.turns names {', '.join(unknown)}, but the turns are {', '.join(names)}")
     if not names or len(set(names)) != len(names):
         raise UsageError(f"A task needs turns with different names, got {names}")
     for name in [*names, *task.modules]:

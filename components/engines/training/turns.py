@@ -13,7 +13,7 @@ from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
 from components.engines.training.draws import seed_place
-from components.engines.training.meter import Meter
+from components.engines.training.observe.meter import Meter
 from components.engines.training.parallel.arrange import arrange
 from components.engines.training.parallel.gradients import (
     clip,
@@ -24,11 +24,12 @@ from components.engines.training.parallel.gradients import (
 )
 from components.engines.training.parallel.pipeline import Pipeline
 from components.engines.training.parallel.pipeline import add_gradients as pipeline_gradients
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.parallel.sharded import sync_gradients
-from components.engines.training.params import Training
+from components.engines.training.params import Training, TurnSettings
 from components.engines.training.precision import autocast
-from components.engines.training.ranks import Ranks
 from components.engines.training.scaling import Scaler, make_scaler
+from components.engines.training.schedule import learning_rate
 from components.engines.training.state import Row
 from components.engines.training.task import Batch, Task, Turn
 
@@ -56,12 +57,17 @@ class Player:
     """A turn with what it needs to move."""
 
     turn: Turn
+    training: Training  # with the turn's own settings
+    start_step: int
     loss: Loss
     optimizer: torch.optim.Optimizer
     ranks: Ranks
     networks: list[nn.Module]
     scaler: Scaler | None  # under fp16
     pipeline: Pipeline | None
+
+    def rate(self, step: int) -> float:
+        return learning_rate(self.training, step, self.start_step)
 
     @property
     def averages(self) -> bool:
@@ -105,8 +111,10 @@ def make_players(task: Task, training: Training, ranks: Ranks) -> list[Player]:
     return [
         Player(
             turn,
+            training.of_turn(turn.name),
+            training.turns.get(turn.name, TurnSettings()).start_step,
             _loss_of(turn, training, ranks),
-            make_optimizer(turn.parameters, training, ranks),
+            make_optimizer(turn.parameters, training.of_turn(turn.name), ranks),
             ranks,
             networks,
             make_scaler(turn.name, training, ranks.device),
@@ -192,7 +200,7 @@ def add_gradients(
     return shares
 
 
-def move(player: Player, players: list[Player], training: Training, rate: float) -> dict[str, Tensor]:
+def move(player: Player, players: list[Player], step: int) -> dict[str, Tensor]:
     """Bring the gradients together, clip and step. Returns this rank's share of figures that are equal on every rank.
 
     They are `grad_norm` before clipping and, under fp16, `skipped_steps`: 1 if the gradients overflowed and nothing
@@ -202,10 +210,10 @@ def move(player: Player, players: list[Player], training: Training, rate: float)
     player.gather()
     overflow = None if scaler is None else scaler.unscale(player.optimizer, ranks)
     norm = player.norm()
-    if training.clip_norm is not None:
-        clip(player.turn.parameters, training.clip_norm, norm)
+    if player.training.clip_norm is not None:
+        clip(player.turn.parameters, player.training.clip_norm, norm)
     for group in player.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = player.rate(step)
     if scaler is None:
         player.optimizer.step()
     else:
@@ -218,16 +226,25 @@ def move(player: Player, players: list[Player], training: Training, rate: float)
     return {"grad_norm": torch.where(overflow > 0, 0.0, norm), "skipped_steps": overflow / ranks.data_world}
 
 
-def over_moves(moves: list[dict[str, Tensor]], ranks: Ranks) -> dict[str, Tensor]:
-    """The figures of a turn that moved several times: means, of the norm over the moves made; skipped ones are counted."""
-    if len(moves) == 1:
-        return moves[0]
-    sums = {name: torch.stack([move[name] for move in moves]).sum(0) for name in moves[0]}
-    figures = {name: total / len(moves) for name, total in sums.items()}
+def over_repeats(repeats: list[dict[str, Tensor]], ranks: Ranks) -> dict[str, Tensor]:
+    """Figures of a turn over its repeats: means, of the gradient norm over the steps taken; skipped steps are counted."""
+    if len(repeats) == 1:
+        return repeats[0]
+    sums = {name: torch.stack([one[name] for one in repeats]).sum(0) for name in repeats[0]}
+    figures = {name: total / len(repeats) for name, total in sums.items()}
     if "skipped_steps" in sums:
-        made = len(moves) - sums["skipped_steps"] * ranks.data_world
+        made = len(repeats) - sums["skipped_steps"] * ranks.data_world
         figures |= {"grad_norm": sums["grad_norm"] / made.clamp(min=1), "skipped_steps": sums["skipped_steps"]}
     return figures
+
+
+def own_rates(players: list[Player], step: int) -> Row:
+    """The learning rates of step `step` of the turns that have settings of their own and move already."""
+    return {
+        f"{p.turn.name}_learning_rate": p.rate(step)
+        for p in players
+        if p.turn.name in p.training.turns and p.start_step <= step
+    }
 
 
 def own_name(figure: str, player: Player, players: list[Player]) -> str:
@@ -235,7 +252,7 @@ def own_name(figure: str, player: Player, players: list[Player]) -> str:
     return figure if len(players) == 1 else f"{player.turn.name}_{figure}"
 
 
-def of_moves_made(figures: Row, players: list[Player]) -> Row:
+def without_skipped(figures: Row, players: list[Player]) -> Row:
     """Figures of a step, added up over ranks: one whose every move was skipped has no gradient norm.
 
     All others must be finite, under fp16 as elsewhere: no scale cures a loss that overflows, or is none.

@@ -23,7 +23,6 @@ BAD_FILES = ("cut short", "no image", "empty", "bomb", "tiny", "duplicate", "nea
 ODD_FILES = ("huge", "wrong extension", "rotated")
 CAPTIONS = ("right", "random", "one attribute off")
 
-_CORRUPT = {"cut short", "no image", "empty", "bomb"}
 _BOMB_PX = 50_000
 _HUGE_FACTOR = 24  # times the side of the others
 

@@ -106,7 +106,7 @@ def paint(scene: Scene, px: int, rng: np.random.Generator) -> np.ndarray:
     centre_y = (quarter if vertical == "top" else 3 * quarter) + rng.integers(-play, play + 1)
     centre_x = (quarter if horizontal == "left" else 3 * quarter) + rng.integers(-play, play + 1)
     y, x = np.mgrid[:px, :px]
-    covered = _covered(scene.shape, y - centre_y, x - centre_x, px * _RADII[scene.size])
+    covered = covering(scene.shape, y - centre_y, x - centre_x, px * _RADII[scene.size])
     colour = np.array(COLOURS[scene.colour]) + rng.normal(0, _NOISE, 3)
     picture[covered] = colour
     if scene.texture == "striped":
@@ -115,7 +115,7 @@ def paint(scene: Scene, px: int, rng: np.random.Generator) -> np.ndarray:
     return picture.clip(0, 255).astype(np.uint8)
 
 
-def _covered(shape: str, dy: np.ndarray, dx: np.ndarray, radius: float) -> np.ndarray:
+def covering(shape: str, dy: np.ndarray, dx: np.ndarray, radius: float) -> np.ndarray:
     """Which pixels belong to the object, given their offsets from its centre: bool, shape (px, px)."""
     if shape == "circle":
         return dy**2 + dx**2 <= radius**2

@@ -15,9 +15,9 @@ from toy_shards import Shout, command, text_of, write_toy
 
 from components.engines.base.errors import GenworksError, StageError, UsageError
 from components.engines.base.paths import digest_path, read_jsonl
-from components.engines.shards import part as part_module
+from components.engines.shards import mapped_shard
 from components.engines.shards.manifest import read_manifest
-from components.engines.shards.map import Rejected, map_shards
+from components.engines.shards.map_shards import Rejected, map_shards
 from components.engines.shards.reader import ShardReader
 
 BAD = [i for i in range(100) if text_of(i) == "bad"]
@@ -213,7 +213,7 @@ def test_wrong_answers_are_refused_and_their_shard_is_not_completed(src, tmp_pat
 
 
 def test_a_full_disk_completes_nothing_and_a_rerun_gives_the_same(src, expected, tmp_path, monkeypatch):
-    write, calls = part_module.PartWriter.write, []
+    write, calls = mapped_shard.MappedShardWriter.write, []
 
     def failing(self, answer):
         calls.append(1)
@@ -222,7 +222,7 @@ def test_a_full_disk_completes_nothing_and_a_rerun_gives_the_same(src, expected,
         write(self, answer)
 
     with monkeypatch.context() as patch:
-        patch.setattr(part_module.PartWriter, "write", failing)
+        patch.setattr(mapped_shard.MappedShardWriter, "write", failing)
         with pytest.raises(OSError, match="No space left"):
             map_shards(Shout, src, tmp_path / "dst", work=tmp_path / "work")
     assert len(calls) == 30

@@ -12,7 +12,7 @@ from toy_shards import Shout, command, write_toy
 
 from components.engines.base.paths import digest_path
 from components.engines.shards.manifest import read_manifest
-from components.engines.shards.map import map_shards
+from components.engines.shards.map_shards import map_shards
 
 pytestmark = pytest.mark.slow
 
@@ -136,4 +136,4 @@ def test_a_mapper_that_cannot_be_loaded_does_not_hang(src, tmp_path):
 
 def test_resources_that_this_machine_lacks_are_refused_instead_of_waited_for(src, tmp_path):
     result = run(src, tmp_path / "dst", tmp_path / "work", 2, Shout(), {"CPU": 0.5, "GPU": 1000})
-    assert "UsageError: 2 workers with 1000 GPU each need more than this machine's" in result.stderr
+    assert "UsageError: 2 workers with 0.5 CPU, 1000 GPU each do not fit this machine's Ray cluster" in result.stderr

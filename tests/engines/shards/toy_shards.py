@@ -11,7 +11,7 @@ from pathlib import Path
 
 from components.engines.base.errors import BadRecord, GenworksError
 from components.engines.shards.manifest import write_manifest
-from components.engines.shards.map import Rejected, map_shards
+from components.engines.shards.map_shards import Rejected, map_shards
 from components.engines.shards.writer import ShardWriter
 
 

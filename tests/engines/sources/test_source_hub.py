@@ -8,6 +8,7 @@ from components.engines.base.funnel import Funnel
 from components.engines.sources.hub import HubName, names_a_file, parse_name
 from components.engines.sources.records import read_records
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ROWS = [{"id": 1, "translation": {"en": "a", "de": "b"}}, {"id": 2, "translation": {"en": "c", "de": None}}]
 FIELDS = {"source": "translation.en", "target": "translation.de"}
 
@@ -48,10 +49,10 @@ def test_hub_dataset_is_streamed_with_its_options(monkeypatch):
         return datasets.IterableDataset.from_generator(lambda: iter(ROWS))
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    records, bad = read("hf://Helsinki-NLP/opus_books@abc?config=de-en&split=validation")
+    records, bad = read(f"hf://Helsinki-NLP/opus_books@{COMMIT}?config=de-en&split=validation")
     assert records == [{"source": "a", "target": "b"}]
     assert bad == ["missing field"]
-    options = {"split": "validation", "revision": "abc", "streaming": True}
+    options = {"split": "validation", "revision": COMMIT, "streaming": True}
     assert asked == [("Helsinki-NLP/opus_books", "de-en", options)]
 
 
@@ -64,7 +65,13 @@ def test_hub_failures_are_one_clear_error(monkeypatch, raised, kind):
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
     with pytest.raises(kind, match=str(raised)):
-        read("hf://owner/name")
+        read(f"hf://owner/name@{COMMIT}")
+
+
+@pytest.mark.parametrize("source", ["hf://owner/name", "hf://owner/name@main", "hf://owner/name?split=train"])
+def test_a_hub_dataset_without_its_commit_is_refused(source):
+    with pytest.raises(UsageError, match=r"so what is read may change.*write owner/name@"):
+        read(source)
 
 
 def test_names():

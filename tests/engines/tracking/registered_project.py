@@ -115,6 +115,7 @@ stages:
     outs: [data/toy/model]
   toy-evaluate:
     cmd: python -m components.toy.evaluate
+    meta: {model_parts: {model: .}, examples: [test]}
     deps: [data/code/toy-evaluate.json, data/toy/test, data/toy/model]
     outs: [reports/toy/scores.json, reports/toy/scores.jsonl]
     metrics: [reports/toy/metrics.json: {cache: false}]
@@ -133,7 +134,7 @@ toy:
     gate: enforce
     metric: exact
     thresholds: {exact: 0.5, loss: {max: 0.5}}
-    confidence: 0.95
+    tolerance: 0.05
     resamples: 500
     seed: 0
 """,

@@ -1,20 +1,22 @@
-"""The ledger: nothing moves off the record, interrupted moves are finished, tampering shows."""
+"""The ledger: nothing moves off the record, interrupted moves are finished, writers that meet or sleep do no harm."""
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from components.engines.base.errors import StageError, UsageError
 from components.engines.tracking import ledger
-from components.engines.tracking.ledger_runs import read
+from components.engines.tracking.ledger_lines import in_force
 from components.engines.tracking.registry import Version, version
 from components.engines.tracking.store import get_or_create_experiment, opened, store_of
 from tests.engines.tracking.registered_project import Project
@@ -36,13 +38,6 @@ def versions(project: Project) -> list[Version]:
 def aliases(project: Project) -> dict[str, int]:
     with opened(store_of(project.root)) as client:
         return {name: int(number) for name, number in client.get_registered_model("toy").aliases.items()}
-
-
-def runs(project: Project) -> list[Any]:
-    """The ledger's MLflow runs, first line first."""
-    with opened(store_of(project.root)) as client:
-        experiment = client.get_experiment_by_name("toy-ledger").experiment_id
-        return sorted(client.search_runs([experiment]), key=lambda run: int(run.data.tags["genworks.ledger.seq"]))
 
 
 def promote(project: Project, found: Version, **options: Any) -> ledger.Line:
@@ -71,13 +66,13 @@ def test_evidence_of_any_length_survives(project, versions):
 def test_history_as_of_answers_for_any_time(project, versions):
     first, second = promote(project, versions[0]), promote(project, versions[1])
     assert ledger.champion_at(project.root, "toy", "2020-01-01") is None
-    assert ledger.champion_at(project.root, "toy", first.closed).version == 1
-    between = datetime.fromisoformat(second.closed) - timedelta(microseconds=1)
+    assert ledger.champion_at(project.root, "toy", first.when).version == 1
+    between = datetime.fromisoformat(second.when) - timedelta(microseconds=1)
     assert ledger.champion_at(project.root, "toy", between).version == 1
-    assert ledger.champion_at(project.root, "toy", second.closed).version == 2
+    assert ledger.champion_at(project.root, "toy", second.when).version == 2
     today = datetime.now(UTC).date().isoformat()
     assert ledger.champion_at(project.root, "toy", today).version == 2  # a date is its end
-    assert [line.seq for line in ledger.history(project.root, "toy", first.closed)] == [1]
+    assert [line.seq for line in ledger.history(project.root, "toy", first.when)] == [1]
 
 
 def test_times_are_read_with_their_zone():
@@ -100,59 +95,181 @@ def test_a_decision_against_another_champion_does_not_count(project, versions):
     assert aliases(project) == {"champion": 1}
 
 
-def break_off_after(project: Project, monkeypatch: pytest.MonkeyPatch, found: Version, step: str) -> None:
-    """Promote, and fail right before the named step: the process might as well have died there."""
+def kill(project: Project, at: str, found: int) -> None:
+    """Promote in another process, which is killed right before it calls `at` for the first time."""
+    code = f"""
+import os, signal
+from pathlib import Path
+from components.engines.tracking import ledger, ledger_lines
+from components.engines.tracking.registry import version
+from mlflow import MlflowClient
+def die(*_, **__): os.kill(os.getpid(), signal.SIGKILL)
+for owner in (ledger, MlflowClient):
+    if hasattr(owner, {at!r}):
+        setattr(owner, {at!r}, die)
+ledger.move(Path.cwd(), version(Path.cwd(), "toy", {found}), "promote", evidence={{}})
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=project.root, check=False)
+    assert done.returncode == -signal.SIGKILL
 
-    def fails(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger, step, fails)
-        with pytest.raises(KeyboardInterrupt):
-            promote(project, found)
+# every write of a promotion, before and after: what stands afterwards is the old state or the new one, never a mixture
+KILLS = {
+    "create_model_version": 1,
+    "set_registered_model_tag": 2,
+    "_point_aliases": 2,
+    "set_registered_model_alias": 2,
+    "mark_applied": 2,
+}
 
 
-@pytest.mark.parametrize("step", ["_move_aliases", "close"])
-def test_an_interrupted_move_is_completed_on_the_next_access(project, versions, monkeypatch, step):
+@pytest.mark.parametrize("at", KILLS)
+def test_a_kill_at_any_write_leaves_the_old_champion_or_the_new_one(project, versions, at):
     promote(project, versions[0])
-    break_off_after(project, monkeypatch, versions[1], step)
-    line = ledger.history(project.root, "toy")[-1]
-    assert (line.seq, line.state) == (2, "done")
-    assert "interrupted" in line.note
-    assert aliases(project) == {"champion": 2, "previous": 1}
+    kill(project, at, 2)
+    champion = KILLS[at]
+    assert ledger.champion_at(project.root, "toy").version == champion
     assert ledger.verify(project.root, "toy") == []
+    assert aliases(project) == ({"champion": 2, "previous": 1} if champion == 2 else {"champion": 1})
+    promote(project, versions[1])  # the next run ends where an undisturbed one does
     promote(project, versions[2])
+    assert aliases(project) == {"champion": 3, "previous": 2}
     assert ledger.verify(project.root, "toy") == []
 
 
 def test_a_move_interrupted_between_the_two_aliases_is_completed(project, versions, monkeypatch):
     promote(project, versions[0])
     promote(project, versions[1])
-    break_off_after(project, monkeypatch, versions[2], "_move_aliases")
-    with opened(store_of(project.root)) as client:
-        client.set_registered_model_alias("toy", "previous", "2")
+
+    def previous_only(client: Any, system: str, wanted: dict[str, Any]) -> None:
+        client.set_registered_model_alias(system, "previous", str(wanted["previous"]))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "_point_aliases", previous_only)
+        with pytest.raises(KeyboardInterrupt):
+            promote(project, versions[2])
+    assert aliases(project) == {"champion": 2, "previous": 2}
     assert ledger.verify(project.root, "toy") == []
     assert aliases(project) == {"champion": 3, "previous": 2}
 
 
-def test_an_interrupted_move_that_was_overtaken_is_declared_failed(project, versions, monkeypatch):
+def test_two_interrupted_moves_in_a_row_do_no_harm(project, versions):
+    """They once took one number, were both closed as done, and every later move was refused."""
     promote(project, versions[0])
-    break_off_after(project, monkeypatch, versions[1], "_move_aliases")
-    with opened(store_of(project.root)) as client:
-        client.set_registered_model_alias("toy", "champion", "3")
-    line = ledger.history(project.root, "toy")[-1]
-    assert line.state == "failed"
-    assert "moved elsewhere" in line.note
-    assert ledger.verify(project.root, "toy") == ["alias 'champion' points to version 3, the ledger says version 1"]
+    kill(project, "set_registered_model_tag", 2)
+    kill(project, "set_registered_model_tag", 3)
+    assert ledger.champion_at(project.root, "toy").version == 3
+    promote(project, versions[0])
+    assert [line.seq for line in ledger.history(project.root, "toy")] == [1, 2, 3, 4]
+    assert aliases(project) == {"champion": 1, "previous": 3}
+    assert ledger.verify(project.root, "toy") == []
 
 
-def test_an_interrupted_move_to_a_deleted_version_is_declared_failed(project, versions, monkeypatch):
+@pytest.mark.parametrize("asleep_in", ["_point_aliases", "set_registered_model_alias"])
+def test_a_writer_that_sleeps_does_not_move_aliases_back_on_waking(project, versions, monkeypatch, asleep_in):
+    """While it sleeps (another host, no common lock), its move is completed and two others follow."""
+    from mlflow import MlflowClient
+
+    owner = ledger if asleep_in == "_point_aliases" else MlflowClient
+    real = getattr(owner, asleep_in)
+    slept: list[int] = []
+
+    def sleepy(*arguments: Any) -> None:
+        if not slept:
+            slept.append(1)
+            promote(project, versions[2])
+            promote(project, versions[0])
+        real(*arguments)
+
+    monkeypatch.setattr(owner, asleep_in, sleepy)
+    promote(project, versions[1])
+    monkeypatch.undo()
+    assert slept
+    assert [line.version for line in ledger.history(project.root, "toy")] == [2, 3, 1]
+    assert aliases(project) == {"champion": 1, "previous": 3}
+    assert ledger.verify(project.root, "toy") == []
+
+
+def test_of_two_writers_that_meet_the_later_one_decides_again(project, versions, monkeypatch):
+    """A rival from another machine (another lock) writes its line after we have read and before we write."""
     promote(project, versions[0])
-    break_off_after(project, monkeypatch, versions[1], "_move_aliases")
+    real, rivals = ledger.append, []
+
+    def slow(client: Any, line: ledger.Line, found: Version) -> ledger.Line:
+        if not rivals:
+            rivals.append(line)
+            promote(project, versions[2])
+        return real(client, line, found)
+
+    monkeypatch.setattr(ledger, "append", slow)
+    promote(project, versions[1])
+    assert [(line.seq, line.moves["champion"]) for line in ledger.history(project.root, "toy")] == [
+        (1, (None, 1)),
+        (2, (1, 3)),
+        (4, (3, 2)),  # line 3 was decided on what no longer stood
+    ]
+    assert aliases(project) == {"champion": 2, "previous": 3}
+    assert ledger.verify(project.root, "toy") == []
+
+
+def test_of_two_writers_that_meet_the_later_one_gives_up_if_it_was_judged_against_the_old_champion(
+    project, versions, monkeypatch
+):
+    promote(project, versions[0])
+    real, rivals = ledger.append, []
+
+    def slow(client: Any, line: ledger.Line, found: Version) -> ledger.Line:
+        if not rivals:
+            rivals.append(line)
+            promote(project, versions[2])
+        return real(client, line, found)
+
+    monkeypatch.setattr(ledger, "append", slow)
+    with pytest.raises(StageError, match="version 3 now; this was judged against 1"):
+        promote(project, versions[1], expected=1)
+    assert aliases(project) == {"champion": 3, "previous": 1}
+    assert ledger.verify(project.root, "toy") == []
+
+
+def test_a_decision_that_missed_another_one_does_not_count(project, versions):
+    first = promote(project, versions[0])
+    ledger.note(project.root, versions[1], "refuse", evidence={}, seen=first.seq)
+    with pytest.raises(StageError, match="Another decision"):
+        ledger.note(project.root, versions[2], "refuse", evidence={}, seen=first.seq)
+    with pytest.raises(StageError, match="recorded meanwhile"):
+        promote(project, versions[2], seen=first.seq)
+    assert len(ledger.history(project.root, "toy")) == 2
+
+
+@given(
+    seen=st.lists(st.integers(0, 6), min_size=1, max_size=7),
+    lost=st.sets(st.integers(1, 7), max_size=2),
+)
+def test_lines_in_force_are_those_whose_writer_had_seen_all_before(seen, lost):
+    """Whatever each writer had seen: between a line in force and what it had seen no other line in force stands."""
+    lines = [line_of(number, min(after, number - 1)) for number, after in enumerate(seen, start=1)]
+    counting = in_force([line for line in lines if line.seq not in lost])
+    numbers = [line.seq for line in counting]
+    for line in counting:
+        assert not [number for number in numbers if line.after < number < line.seq]
+    for line in lines:
+        if line.seq not in lost and line not in counting:
+            assert [number for number in numbers if line.after < number < line.seq]
+
+
+def line_of(number: int, after: int) -> ledger.Line:
+    return ledger.Line(number, after, "", "", "refuse", "toy", 1, "", {}, {}, "", {}, "")
+
+
+def test_a_champion_that_was_deleted_shows_and_a_rollback_repairs_it(project, versions):
+    promote(project, versions[0])
+    promote(project, versions[1])
     with opened(store_of(project.root)) as client:
         client.delete_model_version("toy", "2")
-    assert ledger.history(project.root, "toy")[-1].state == "failed"
-    assert aliases(project) == {"champion": 1}
+    assert ledger.verify(project.root, "toy") == ["alias 'champion' points to nothing, the ledger says version 2"]
+    ledger.move(project.root, versions[0], "rollback", evidence={})
+    assert ledger.verify(project.root, "toy") == []
 
 
 def test_going_back_past_a_deleted_version_leaves_no_previous(project, versions):
@@ -165,102 +282,46 @@ def test_going_back_past_a_deleted_version_leaves_no_previous(project, versions)
     assert ledger.verify(project.root, "toy") == []
 
 
-def test_a_killed_process_leaves_a_line_that_the_next_one_finishes(project, versions):
-    code = """
-import os, signal
-from pathlib import Path
-from components.engines.tracking import ledger
-from components.engines.tracking.registry import version
-ledger._move_aliases = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-ledger.move(Path.cwd(), version(Path.cwd(), "toy", 1), "promote", evidence={})
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=project.root, check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert aliases(project) == {}
-    assert ledger.champion_at(project.root, "toy").version == 1
-    assert aliases(project) == {"champion": 1}
-
-
-def test_a_living_writer_elsewhere_is_waited_for_until_it_cannot_be_alive(project, versions, monkeypatch):
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "getpid", os.getppid)  # a living process that is not this one
-        break_off_after(project, patch, versions[0], "_move_aliases")
-    monkeypatch.setattr(ledger, "OPEN_SECONDS", 1.5)
-    started = datetime.now(UTC)
-    assert ledger.history(project.root, "toy")[-1].state == "done"
-    assert datetime.now(UTC) - started > timedelta(seconds=0.3)
-
-
-def tamper(project: Project, run: Any, change: Any) -> None:
-    """Rewrite a line's content as somebody with access to the database could."""
-    tags = run.data.tags
-    content = json.loads(tags["genworks.ledger.line.0000"])
-    change(content)
+def rewrite(project: Project, number: int, text: str) -> None:
+    """Rewrite a line as somebody with access to the database could."""
     with opened(store_of(project.root)) as client:
-        client.set_tag(run.info.run_id, "genworks.ledger.line.0000", json.dumps(content))
+        client.set_model_version_tag("toy-ledger", str(number), "genworks.ledger.line.0000", text)
 
 
-def test_a_changed_line_shows_and_stops_promotions(project, versions):
-    promote(project, versions[0])
+@pytest.mark.parametrize("text", ["{", "null", "[1]", '{"after": 1}', "[" * 4000])
+def test_a_damaged_line_shows_is_passed_over_and_can_be_put_on_record(project, versions, text):
+    for found in versions:
+        promote(project, found)
+    rewrite(project, 2, text)
+    problems = ledger.verify(project.root, "toy")
+    assert [problem.split(":")[0] for problem in problems] == ["line 2 cannot be read"]
+    assert [line.seq for line in ledger.history(project.root, "toy")] == [1, 3]
+    with pytest.raises(StageError, match=r"line 2 cannot be read.*rollback"):
+        promote(project, versions[0])
+    ledger.move(project.root, versions[0], "rollback", evidence={"repairs": problems})
+    assert ledger.verify(project.root, "toy") == []
     promote(project, versions[1])
-    tamper(project, runs(project)[0], lambda content: content.update(who="somebody else"))
-    assert any("line 1" in problem and "changed" in problem for problem in ledger.verify(project.root, "toy"))
-    with pytest.raises(StageError, match="cannot be trusted"):
-        promote(project, versions[2])
     assert aliases(project) == {"champion": 2, "previous": 1}
 
 
-def test_a_line_changed_with_its_hash_breaks_the_seal_and_the_chain(project, versions):
-    from components.engines.base.paths import digest_value
-
+def test_a_line_with_a_key_of_a_later_release_is_read(project, versions):
     promote(project, versions[0])
-    promote(project, versions[1])
-    run = runs(project)[0]
-    content = json.loads(run.data.tags["genworks.ledger.line.0000"]) | {"who": "somebody else"}
-    tamper(project, run, lambda old: old.update(content))
-    with opened(store_of(project.root)) as client:
-        client.set_tag(run.info.run_id, "genworks.ledger.hash", digest_value(content))
-    assert any("outcome of line 1" in problem for problem in ledger.verify(project.root, "toy"))
+    content = ledger.history(project.root, "toy")[0].content()
+    rewrite(project, 1, json.dumps(content | {"more": 1}))
+    assert ledger.verify(project.root, "toy") == []
+    assert ledger.champion_at(project.root, "toy").version == 1
 
 
-def test_an_outcome_turned_round_shows(project, versions):
-    promote(project, versions[0])
-    run = runs(project)[0]
-    closing = json.loads(run.data.tags["genworks.ledger.closing"]) | {"state": "void"}
-    with opened(store_of(project.root)) as client:
-        client.set_tag(run.info.run_id, "genworks.ledger.closing", json.dumps(closing))
-    assert any("outcome" in problem for problem in ledger.verify(project.root, "toy"))
-
-
-def test_an_unreadable_line_shows(project, versions):
-    promote(project, versions[0])
-    with opened(store_of(project.root)) as client:
-        client.set_tag(runs(project)[0].info.run_id, "genworks.ledger.line.0000", "{")
-    assert any("line 1" in problem for problem in ledger.verify(project.root, "toy"))
-
-
-@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("which", [1, 2, 3])
 def test_a_deleted_line_shows(project, versions, which):
-    for found in versions:
-        promote(project, found)
-    with opened(store_of(project.root)) as client:
-        client.delete_run(runs(project)[which].info.run_id)
-    assert f"line {which + 1}" in " ".join(ledger.verify(project.root, "toy"))
-
-
-@pytest.mark.parametrize("which", [0, 1, 2])
-def test_a_line_erased_from_the_database_shows(project, versions, which):
-    import sqlite3
-
     promote(project, versions[0])
     ledger.note(project.root, versions[1], "refuse", evidence={})
     ledger.note(project.root, versions[2], "refuse", evidence={})
-    gone = runs(project)[which].info.run_id
-    with sqlite3.connect(project.root / "mlflow.db") as database:
-        for table in ("tags", "runs"):
-            database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (gone,))
-    database.close()
-    assert any("missing" in problem or "follow" in problem for problem in ledger.verify(project.root, "toy"))
+    with opened(store_of(project.root)) as client:
+        client.delete_model_version("toy-ledger", str(which))
+    assert f"line {which} is missing" in ledger.verify(project.root, "toy")
+    with pytest.raises(StageError, match=f"line {which} is missing"):
+        promote(project, versions[2])
 
 
 def test_an_alias_moved_behind_the_ledgers_back_shows_and_a_rollback_repairs_it(project, versions):
@@ -276,35 +337,6 @@ def test_an_alias_moved_behind_the_ledgers_back_shows_and_a_rollback_repairs_it(
     assert aliases(project) == {"champion": 1}
 
 
-def test_an_open_line_somebody_planted_is_not_carried_out(project, versions, monkeypatch):
-    promote(project, versions[0])
-    break_off_after(project, monkeypatch, versions[1], "_move_aliases")
-    tamper(project, runs(project)[1], lambda content: content.update(moves={"champion": [1, 3]}))
-    assert any("line 2" in problem for problem in ledger.verify(project.root, "toy"))
-    assert aliases(project) == {"champion": 1}
-
-
-def test_writers_that_meet_withdraw_and_try_again(project, versions, monkeypatch):
-    """A rival from another machine (another lock) writes the same line number in the same moment."""
-    promote(project, versions[0])
-    real, rivals = ledger.write, []
-
-    def write(client: Any, experiment: str, line: ledger.Line) -> ledger.Line:
-        if not rivals:
-            rivals.append(real(client, experiment, line))
-            ledger.close(client, rivals[0], "done")
-        return real(client, experiment, line)
-
-    monkeypatch.setattr(ledger, "write", write)
-    ledger.note(project.root, versions[1], "refuse", evidence={})
-    lines = ledger.history(project.root, "toy")
-    assert [line.seq for line in lines] == [1, 2, 3]
-    assert ledger.verify(project.root, "toy") == []
-    with opened(store_of(project.root)) as client:
-        experiment = client.get_experiment_by_name("toy-ledger").experiment_id
-        assert [line.state for line in read(client, experiment)].count("void") == 1
-
-
 def test_a_clock_set_back_does_not_reorder_history(project, versions, monkeypatch):
     first = promote(project, versions[0])
 
@@ -315,7 +347,7 @@ def test_a_clock_set_back_does_not_reorder_history(project, versions, monkeypatc
 
     monkeypatch.setattr(ledger, "datetime", Yesterday)
     second = promote(project, versions[1])
-    assert first.closed <= second.when <= second.closed
+    assert first.when <= second.when
 
 
 def test_what_was_rolled_back_is_remembered_by_its_bytes(project, versions):
@@ -330,15 +362,20 @@ def test_what_was_rolled_back_is_remembered_by_its_bytes(project, versions):
 
 
 @pytest.mark.slow
-def test_many_writers_at_once_make_one_chain(project, versions):
+def test_many_writers_without_a_common_lock_make_one_table(project, versions):
     code = """
+import contextlib
 from pathlib import Path
 from components.engines.tracking import ledger
 from components.engines.tracking.registry import version
+ledger.exclusive = lambda *_: contextlib.nullcontext()  # as on another host
+ledger._ATTEMPTS = 40
 for _ in range(3):
     ledger.note(Path.cwd(), version(Path.cwd(), "toy", 1), "refuse", evidence={})
 """
     writers = [subprocess.Popen([sys.executable, "-c", code], cwd=project.root) for _ in range(3)]
-    assert [writer.wait(timeout=120) for writer in writers] == [0, 0, 0]
-    assert [line.seq for line in ledger.history(project.root, "toy")] == list(range(1, 10))
+    assert [writer.wait(timeout=240) for writer in writers] == [0, 0, 0]
+    lines = ledger.history(project.root, "toy")
+    assert len(lines) == 9
+    assert all(later.after == earlier.seq for earlier, later in pairwise(lines))
     assert ledger.verify(project.root, "toy") == []

@@ -55,6 +55,9 @@ print(json.dumps({"frame": frame, "option": option, "bare": bare, "listed": list
 @pytest.fixture
 def told(project: Project, tmp_path: Path) -> dict[str, Any]:
     """What a clean interpreter elsewhere gets from the model, without the repository and without `data/`."""
+    letters = project.root / "components/toy/letters.py"
+    letters.with_suffix(".yaml").write_text("data of the module: it goes where the module goes\n")
+    letters.write_text(letters.read_text() + "\nimport pkgutil\nassert pkgutil.get_data(__package__, 'letters.yaml')\n")
     project.train().register()
     model = unpacked(project, 1, tmp_path / "elsewhere")
     (project.root / "data").rename(project.root / "gone")
@@ -126,37 +129,35 @@ def test_the_loading_check_passes_a_sound_model_and_measures_it(project, tmp_pat
     assert 50 < result.memory_mb < 2000
 
 
-def test_the_loading_check_sees_other_answers(project, tmp_path):
+def served_otherwise(project: Project, old: str, new: str) -> None:
+    """Register a pipeline that behaves otherwise in the clean process, where no pytest is."""
+    serve = project.root / "components/toy/serve.py"
+    assert old in serve.read_text()
+    serve.write_text(serve.read_text().replace(old, new, 1))
     project.train().register()
-    weights = next((project.root / "mlartifacts/toy/models").rglob("weights.json"))
-    weights.write_text(weights.read_text().replace('"shift": 1', '"shift": 2'))
+
+
+def test_the_loading_check_sees_other_answers(project, tmp_path):
+    served_otherwise(project, "shift = self", "import sys\n        shift = ('pytest' not in sys.modules) + self")
     assert "answers otherwise than when it was registered: output[0].output is" in loading(project, tmp_path).problem
 
 
 def test_the_loading_check_sees_a_model_that_does_not_load(project, tmp_path):
-    project.train().register()
-    weights = next((project.root / "mlartifacts/toy/models").rglob("weights.json"))
-    weights.write_text(weights.read_text().replace('"shift": 1', '"shift": null'))
+    served_otherwise(project, 'if weights["shift"] is None', "import sys\n        if 'pytest' not in sys.modules")
     assert "does not load or predict in a clean process" in loading(project, tmp_path).problem
     assert "no weights" in loading(project, tmp_path).problem
 
 
 def test_the_loading_check_sees_code_that_comes_from_elsewhere(project, tmp_path):
     """On a machine where genworks is installed, a forgotten module would be found there: that must not pass."""
-    project.train().register()
-    code = next((project.root / "mlartifacts/toy/models").rglob("code"))
-    serve = code / "components/toy/serve.py"
-    inject = f"import sys\nsys.path.append({str(REPOSITORY)!r})\nimport flows\n"
-    serve.write_text(serve.read_text().replace("import json\n", inject + "import json\n", 1))
+    inject = f"import importlib, sys\nsys.path.append({str(REPOSITORY)!r})\nimportlib.import_module('flows')\n"
+    served_otherwise(project, "import json\n", inject + "import json\n")
     assert "needs code that is not in it: flows" in loading(project, tmp_path).problem
 
 
 def test_the_loading_check_sees_a_pickle_being_loaded(project, tmp_path):
-    project.train().register()
-    code = next((project.root / "mlartifacts/toy/models").rglob("code"))
-    serve = code / "components/toy/serve.py"
     inject = "import pickle, collections\npickle.loads(pickle.dumps(collections.OrderedDict()))\n"
-    serve.write_text(serve.read_text().replace("import json\n", inject + "import json\n", 1))
+    served_otherwise(project, "import json\n", inject + "import json\n")
     assert "unpickles objects: collections.OrderedDict" in loading(project, tmp_path).problem
 
 
@@ -203,13 +204,11 @@ def test_a_pipeline_that_cannot_serve_is_named(project, pipeline, message):
 
 def test_requirements_are_what_the_pipeline_imports(project):
     serve = project.root / "components/toy/serve.py"
-    serve.write_text(serve.read_text() + "\n\ndef lazily():\n    import yaml\n    import numpy\n")
-    pinned = requirements("components.toy.serve", project.root, ["filelock"])
+    serve.write_text(serve.read_text() + "\n\ndef lazily():\n    import diffusers\n    import yaml\n    import numpy\n")
+    pinned = requirements("components.toy.serve", project.root)
     names = [line.split("==")[0] for line in pinned]
-    assert names == ["filelock", "mlflow", "numpy", "pandas", "PyYAML"]
+    assert names == ["diffusers", "mlflow", "numpy", "pandas", "PyYAML", "torchao"]  # and what diffusers loads at need
     assert all("+" not in line for line in pinned)
-    with pytest.raises(UsageError, match="not installed"):
-        requirements("components.toy.serve", project.root, ["no-such-library"])
 
 
 def test_the_closure_is_copied_with_its_packages(project, tmp_path):

@@ -1,8 +1,11 @@
 """What a line asks of a model, and how an answer is shown."""
 
-import pytest
+from types import SimpleNamespace
 
-from components.engines.tracking.predict import _shown, numbered, record_of, written
+import pytest
+from mlflow.types import ColSpec, Schema
+
+from components.engines.tracking.predict import _shown, answer, numbered, record_of, written
 
 BOTH = {"image": "binary", "text": "string"}
 
@@ -35,13 +38,58 @@ def test_what_cannot_be_asked_says_why(tmp_path):
         record_of('{"image": "gone.png"}', BOTH, tmp_path)
     with pytest.raises(ValueError, match="Expecting"):
         record_of("{oops", BOTH, tmp_path)
+    with pytest.raises(ValueError, match="no regular file"):
+        record_of("/dev/zero", BOTH, tmp_path)
+
+
+class Model:
+    """What MLflow loads, of two fields; it answers with what it was asked."""
+
+    metadata = SimpleNamespace(
+        get_input_schema=lambda: Schema([ColSpec("string", "prompt"), ColSpec("double", "seed", required=False)]),
+        get_output_schema=lambda: Schema([ColSpec("string", "prompt"), ColSpec("string", "problem")]),
+    )
+
+    def predict(self, table):
+        return [{"prompt": row["prompt"], "problem": None if row["prompt"] else "empty"} for _, row in table.iterrows()]
+
+
+@pytest.mark.parametrize(
+    ("bad", "why"),
+    [
+        ("", "empty"),
+        ("{oops", "bad JSON"),
+        ('{"a":' + "[" * 100_000, "nested too deeply"),
+        ('{"prompt": 3}', "prompt must be a string, not 3"),
+        ('{"prompt": "x", "seed": true}', "seed must be a double"),
+        (r'{"prompt": "\ud800"}', "surrogates not allowed"),
+    ],
+)
+def test_a_bad_line_is_its_own_problem_and_its_neighbours_are_answered(tmp_path, bad, why):
+    first, problem, last = answer(Model(), ["a", bad, "b"], tmp_path)
+    assert (first["prompt"], last["prompt"]) == ("a", "b")
+    assert why in problem["problem"]
+    assert not problem["prompt"]
+
+
+def test_a_missing_file_is_the_problem_of_the_line_that_names_it(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"bytes")
+    model = SimpleNamespace(
+        metadata=SimpleNamespace(
+            get_input_schema=lambda: Schema([ColSpec("binary", "image")]), get_output_schema=lambda: None
+        ),
+        predict=lambda table: [{"size": len(image)} for image in table["image"]],
+    )
+    gone, there, empty = answer(model, ["gone.png", "a.png", ""], tmp_path)
+    assert gone == {"problem": f"{tmp_path}/gone.png cannot be read: No such file or directory"}
+    assert (there, empty) == ({"size": 5}, {"size": 0})
 
 
 def test_an_answer_without_text_shows_its_first_value():
     assert _shown({"score": 0.5, "embedding": None}) == "0.5"
     assert _shown({"score": None, "embedding": [1.0, 2.0]}) == "[1.0, 2.0]"
     assert _shown({"score": None, "problem": "not an\nimage"}) == "not an image"
-    assert _shown({}) == _shown(None) == ""
+    assert _shown({}) == ""
 
 
 def test_bytes_of_an_answer_go_to_a_file(tmp_path):

@@ -87,7 +87,7 @@ def walk_through(project: Project, tmp_path: Path) -> None:
     assert version(root, "toy", "champion").version == 1
     lines = ledger.history(root, "toy")
     assert [line.action for line in lines] == ["promote", "promote", "refuse", "rollback"]
-    assert ledger.champion_at(root, "toy", lines[1].closed).version == 2
+    assert ledger.champion_at(root, "toy", lines[1].when).version == 2
     assert ledger.verify(root, "toy") == []
     assert lineage(root, "toy", 2)["upstream"][0]["md5"]
     assert (evidence_folder(root, two, tmp_path / "evidence") / "scores.jsonl").is_file()

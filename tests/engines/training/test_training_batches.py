@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy_fits import maker, training
 
+from components.engines.base.errors import StageError
 from components.engines.base.seeds import seed_everything
-from components.engines.training.batches import StepStream, micro_indices
+from components.engines.training.batches import StepStream
+from components.engines.training.collate import micro_indices
 from components.engines.training.draws import seed_place
-from components.engines.training.ranks import Ranks
+from components.engines.training.parallel.ranks import Ranks
 
 CPU = torch.device("cpu")
 
@@ -73,7 +75,7 @@ def test_an_error_comes_at_its_own_step():
     with StepStream(task, training(), Ranks.single(CPU), 0) as stream:
         batches = iter(stream)
         next(batches), next(batches)
-        with pytest.raises(ValueError, match="sample 17"):
+        with pytest.raises(StageError, match=r"ValueError: sample 17 is broken. Where: step 3, samples \d+, "):
             next(batches)
 
 

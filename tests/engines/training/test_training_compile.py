@@ -12,7 +12,7 @@ from components.engines.base.errors import StageError, UsageError
 from components.engines.training import compiling
 from components.engines.training.compiling import compilation, compile_modules, uncompiled
 from components.engines.training.loop import fit
-from components.engines.training.ranks import Ranks
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.task import Task, Turn
 
 CPU = torch.device("cpu")

@@ -1,22 +1,19 @@
-"""A step whose figures are not finite is kept, and can be computed again."""
+"""A step whose figures are not finite is kept, to be looked at."""
 
-import json
 import math
-from functools import partial
 
 import pytest
 import torch
-import toy_gan
 import toy_language_model
 from safetensors.torch import load_file
-from toy_fits import fit_here, maker, saved, start, training
+from toy_fits import fit_here, start, training
 
-from components.engines.base.errors import StageError, UsageError
-from components.engines.training import dump
-from components.engines.training.dump import read_batches, read_dump
-from components.engines.training.replay import replay
+from components.engines.base.errors import StageError
+from components.engines.base.paths import read_json
+from components.engines.training.batches import sample_order
+from components.engines.training.faults import dump
 
-LM, GAN = "toy_language_model", "toy_gan"
+LM = "toy_language_model"
 POISON = 5  # first token of the sixth step's first sample
 
 
@@ -34,59 +31,26 @@ def poisoned(monkeypatch):
 
 def dumped(work):
     (folder,) = work.glob("dump-step-*")
-    return folder
+    return folder, read_json(folder / "dump.json")
 
 
 @pytest.mark.usefixtures("poisoned")
-def test_the_batches_of_the_step_are_kept_and_replay_finds_the_same_figures(tmp_path):
+def test_the_batches_and_samples_of_the_step_are_kept(tmp_path):
     settings = training(accumulation_steps=2, checkpoint_every=2, ema_decay=0.9)
     with pytest.raises(StageError, match=r"lm_loss is nan; .*its batches are in .*dump-step-") as error:
         fit_here(LM, settings, tmp_path)
-    folder = dumped(tmp_path)
+    folder, about = dumped(tmp_path)
     assert str(folder) in str(error.value)
-    about = read_dump(folder)
     assert folder.name == f"dump-step-{about['step'] + 1:08d}"
     assert about["settings"] == settings.identity()
     assert about["figures"]["lm_loss"] == "nan"
-    batches = read_batches(folder, 0)
-    assert [len(batch["tokens"]) for batch in batches] == [8, 8]
-    assert POISON in [int(batch["tokens"][0, 0]) for batch in batches]
-    figures = replay(maker(LM), settings, folder)
-    assert math.isnan(figures["lm_loss"])
-    assert math.isnan(figures["lm_grad_norm"])
-    assert figures["lm_accuracy"] == float(about["figures"]["lm_accuracy"])  # dropout drew what it drew
-
-
-@pytest.mark.usefixtures("poisoned")
-def test_the_weights_kept_are_those_the_loss_saw(tmp_path):
-    """Healthy weights with the batch of the step, not what a NaN gradient made of them."""
-    settings = training(checkpoint_every=100)
-    with pytest.raises(StageError, match="there is no checkpoint yet"):
-        fit_here(LM, settings, tmp_path / "stopped")
-    folder = dumped(tmp_path / "stopped")
-    step = read_dump(folder)["step"]
-    assert step > 0
-    kept = load_file(folder / "model.safetensors")
-    with pytest.raises(KeyboardInterrupt):
-        fit_here(LM, training(checkpoint_every=1), tmp_path / "until", stop_after=step)
-    before = saved(tmp_path / "until", step, "module.model")
-    assert all(torch.equal(kept[name], before[name]) for name in before)
-
-
-def test_replay_of_a_second_turn_has_what_the_first_made(tmp_path, monkeypatch):
-    plain, calls = toy_gan.ToyGan.fool, []
-
-    def fool(self, batch):
-        loss, sums = plain(self, batch)
-        calls.append(loss.item())
-        return (loss + math.inf if len(calls) == 6 else loss), sums
-
-    monkeypatch.setattr(toy_gan.ToyGan, "fool", fool)
-    settings = training()
-    with pytest.raises(StageError, match="step 6, turn 'generator': generator_loss is inf"):
-        fit_here(GAN, settings, tmp_path)
-    figures = replay(maker(GAN), settings, dumped(tmp_path))
-    assert figures["generator_loss"] == pytest.approx(calls[5] / 16, rel=1e-6)  # noise drawn again, and no inf now
+    task = toy_language_model.make_task()
+    order = sample_order(task, settings).step(about["step"])
+    assert about["samples"] == order.tolist()
+    batches = load_file(folder / "rank-0.safetensors")
+    tokens = torch.cat([batches["0.tokens"], batches["1.tokens"]])
+    assert torch.equal(tokens, task.batch(order, int(about["step"] * 16 // 50))["tokens"])
+    assert POISON in tokens[:, 0]
 
 
 @pytest.fixture
@@ -105,15 +69,10 @@ def steep(monkeypatch):
 
 @pytest.mark.usefixtures("steep")
 @pytest.mark.parametrize(("every", "base"), [(3, "checkpoints/step-00000003"), (100, None)])
-def test_exploding_gradients_are_seen_after_the_move_so_replay_starts_from_the_checkpoint(every, base, tmp_path):
-    settings = training(checkpoint_every=every)
+def test_exploding_gradients_are_told_with_the_checkpoint_that_the_run_stood_on(every, base, tmp_path):
     with pytest.raises(StageError, match="step 5, turn 'lm': grad_norm is nan"):
-        fit_here(LM, settings, tmp_path)
-    about = read_dump(dumped(tmp_path))
-    assert (about["weights"], about["checkpoint"]) == ("checkpoint", base)
-    figures = replay(maker(LM), settings, dumped(tmp_path))
-    assert math.isnan(figures["lm_grad_norm"])
-    assert math.isfinite(figures["lm_loss"])
+        fit_here(LM, training(checkpoint_every=every), tmp_path)
+    assert dumped(tmp_path)[1]["checkpoint"] == base
 
 
 def test_every_rank_keeps_its_own_share_though_one_alone_is_ill(tmp_path):
@@ -122,16 +81,12 @@ def test_every_rank_keeps_its_own_share_though_one_alone_is_ill(tmp_path):
     _, errors = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "step 5, turn 'lm': grad_norm is nan, lm_loss is nan" in errors
-    folder = tmp_path / "dump-step-00000005"
-    about = read_dump(folder)
-    assert (about["world"], about["weights"], about["checkpoint"]) == (2, "checkpoint", "checkpoints/step-00000003")
-    shares = [read_batches(folder, rank)[0]["tokens"] for rank in (0, 1)]
+    folder, about = dumped(tmp_path)
+    assert folder.name == "dump-step-00000005"
+    assert (about["world"], about["checkpoint"]) == (2, "checkpoints/step-00000003")
+    shares = [load_file(folder / f"rank-{rank}.safetensors")["0.tokens"] for rank in (0, 1)]
     assert [len(share) for share in shares] == [8, 8]
     assert not torch.equal(*shares)
-    figures = replay(partial(maker("toy_faults"), fault="nan", at=2), settings, folder)
-    assert math.isnan(figures["lm_loss"])
-    healthy = replay(maker("toy_faults"), settings, folder)
-    assert math.isfinite(healthy["lm_loss"])
 
 
 @pytest.mark.usefixtures("poisoned")
@@ -142,12 +97,3 @@ def test_a_dump_that_fails_does_not_hide_why_the_run_stopped(tmp_path, monkeypat
     monkeypatch.setattr(dump, "write_tensors", full)
     with pytest.raises(StageError, match=r"lm_loss is nan.*could not be dumped \(The disk is full"):
         fit_here(LM, training(checkpoint_every=2), tmp_path)
-
-
-@pytest.mark.usefixtures("poisoned")
-def test_a_dump_is_replayed_under_its_own_settings_only(tmp_path):
-    with pytest.raises(StageError):
-        fit_here(LM, training(), tmp_path)
-    with pytest.raises(UsageError, match="other settings"):
-        replay(maker(LM), training(learning_rate=0.5), dumped(tmp_path))
-    assert json.loads((dumped(tmp_path) / "dump.json").read_text())["weights"] == "before"

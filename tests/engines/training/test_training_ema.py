@@ -2,12 +2,13 @@ import pytest
 import torch
 from torch import nn
 
+from components.engines.training.checkpoints.weights import module_tensors
 from components.engines.training.ema import Ema, decay_at
 
 
 def test_the_average_follows_the_formula_and_forgets_the_start():
     module = nn.Linear(2, 1)
-    ema = Ema({"m": module}, 0.9)
+    ema = Ema({"m": module_tensors(module)}, 0.9)
     expected = module.weight.detach().clone()
     for step in range(50):
         with torch.no_grad():
@@ -25,7 +26,7 @@ def test_the_decay_grows_to_its_limit():
 
 def test_counters_are_copied_and_floating_buffers_averaged():
     module = nn.BatchNorm1d(3)
-    ema = Ema({"m": module}, 0.5)
+    ema = Ema({"m": module_tensors(module)}, 0.5)
     module(torch.randn(8, 3) + 5)
     ema.update(0)
     assert int(ema.shadow["m"]["num_batches_tracked"]) == 1
@@ -34,7 +35,7 @@ def test_counters_are_copied_and_floating_buffers_averaged():
 
 def test_applied_weights_are_put_back_exactly_even_after_an_error():
     module = nn.Linear(3, 3)
-    ema = Ema({"m": module}, 0.9)
+    ema = Ema({"m": module_tensors(module)}, 0.9)
     with torch.no_grad():
         module.weight.normal_()
     live, average = module.weight.detach().clone(), ema.shadow["m"]["weight"].clone()

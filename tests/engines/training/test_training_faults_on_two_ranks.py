@@ -7,8 +7,8 @@ import subprocess
 import pytest
 from toy_fits import finish, outcome, start, training
 
-from components.engines.training import checkpoint
-from components.engines.training.saving import finished_fit
+from components.engines.training.checkpoints import store
+from components.engines.training.checkpoints.saved_run import finished_fit
 
 LM, FAULTY = "toy_language_model", "toy_faults"
 
@@ -22,8 +22,8 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used_by_both
     )  # saved when it is killed
     start(FAULTY, at_once, work, processes=2, fault="SIGKILL", at=8, rank=1).communicate(timeout=120)
     root = work / "checkpoints"
-    assert checkpoint.saved_steps(root) == [3, 6]
-    files = checkpoint.folder_of(root, 6).rglob("*.safetensors")
+    assert store.saved_steps(root) == [3, 6]
+    files = store.folder_of(root, 6).rglob("*.safetensors")
     largest = max(files, key=lambda file: file.stat().st_size)
     os.truncate(largest, largest.stat().st_size // 2)
     process = start(FAULTY, settings, work, processes=2)
@@ -48,9 +48,9 @@ def test_a_full_disk_ends_both_and_keeps_the_last_good_checkpoint(tmp_path):
         assert process.returncode != 0
         assert "The disk is full" in errors
         root = disk / "work" / "checkpoints"
-        saved = checkpoint.saved_steps(root)
+        saved = store.saved_steps(root)
         assert saved
-        assert all(checkpoint.read(root, step) for step in saved)
+        assert all(store.read(root, step) for step in saved)
         subprocess.run(["mount", "-o", "remount,size=50m", str(disk)], check=True)
         finish(start(LM, settings, disk / "work", processes=2, width=32))
         ends = [outcome(finished_fit(work, settings)) for work in (tmp_path / "whole", disk / "work")]

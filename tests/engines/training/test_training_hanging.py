@@ -4,7 +4,8 @@ import psutil
 import pytest
 from toy_fits import start, training
 
-from components.engines.training import checkpoint, hanging
+from components.engines.training.checkpoints import store
+from components.engines.training.faults import hanging
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -19,7 +20,7 @@ def test_a_rank_that_hangs_is_named_and_the_run_ends(rank, tmp_path, monkeypatch
     assert (
         f"Rank {rank} of 2 did not arrive within 4 s (collective_timeout_s); rank {1 - rank} stopped waiting" in errors
     )
-    assert checkpoint.saved_steps(tmp_path / "checkpoints") == [2, 4]
+    assert store.saved_steps(tmp_path / "checkpoints") == [2, 4]
     left = [int(path.name.split("-")[1]) for path in pids.iterdir()]
     assert len(left) == 2
     assert not any(psutil.pid_exists(pid) for pid in left)

@@ -8,8 +8,8 @@ import time
 import pytest
 from toy_fits import outcome, run, start_list, training
 
-from components.engines.training import checkpoint
-from components.engines.training.saving import finished_fit
+from components.engines.training.checkpoints import store
+from components.engines.training.checkpoints.saved_run import finished_fit
 
 SETTINGS = {"max_steps": 30, "accumulation_steps": 2, "ema_decay": 0.9, "score_every": 10}
 SAVES = {"checkpoint_every": 3, "keep_checkpoints": 99}
@@ -34,7 +34,7 @@ def fits(folder, **changes):
 
 
 def num_saved(folder):
-    return sum(len(checkpoint.saved_steps(folder / kind / "checkpoints")) for kind in KINDS)
+    return sum(len(store.saved_steps(folder / kind / "checkpoints")) for kind in KINDS)
 
 
 @pytest.mark.slow

@@ -10,15 +10,18 @@ from torch import nn
 from toy_fits import fit_here, outcome, run, training
 
 from components.engines.base.errors import UsageError
+from components.engines.training.checkpoints.saved_run import finished_fit
 from components.engines.training.parallel.layout import Layout, settle
 from components.engines.training.parallel.pipeline import owned_blocks
 from components.engines.training.parallel.sharded import shard_network
-from components.engines.training.saving import finished_fit
 
 NETWORKS, GAN = "toy_networks", "toy_gan"
 SETTINGS = {"max_steps": 20, "accumulation_steps": 2, "learning_rate": 3e-3, "score_every": 10, "ema_decay": 0.9}
-PLAIN_GAN = {"noise_on_device": False, "batch_norm": False}
+PLAIN_GAN = {"noise_on_device": False, "batch_norm": False, "fooling_from": 8}
+DELAYED = {"discriminator": {"learning_rate": 1e-3, "adam_betas": (0.5, 0.9), "start_step": 8}}
+GAN_SETTINGS = {**SETTINGS, "turns": DELAYED}
 FAMILIES = ("decoder", "encoder_decoder", "dit")
+VIDEO = {"family": "video_dit"}
 TWO = {
     "data": {},
     "zero 3": {"sharded": 2},
@@ -51,8 +54,9 @@ def two(tmp_path_factory):
         for family in FAMILIES
         for name, layout in TWO.items()
     ]
+    fits.append((NETWORKS, VIDEO, training(**settings, layout=TWO["tensor"]), work_of(folder, "video_dit", "tensor")))
     fits += [
-        (GAN, PLAIN_GAN, training(**settings, layout=layout), work_of(folder, "gan", name))
+        (GAN, PLAIN_GAN, training(**settings, turns=DELAYED, layout=layout), work_of(folder, "gan", name))
         for name, layout in TWO.items()
     ]
     run(2, fits, folder)
@@ -63,7 +67,7 @@ def two(tmp_path_factory):
 def alone(tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
     fits = {family: fit_here(NETWORKS, training(**SETTINGS), folder / family, family=family) for family in FAMILIES}
-    return fits | {"gan": fit_here(GAN, training(**SETTINGS), folder / "gan", **PLAIN_GAN)}
+    return fits | {"gan": fit_here(GAN, training(**GAN_SETTINGS), folder / "gan", **PLAIN_GAN)}
 
 
 def assert_same_losses(fitted, expected, rel=1e-5):
@@ -84,9 +88,17 @@ def test_two_processes_train_what_one_trains_under_every_layout(two, alone, fami
 
 
 @pytest.mark.slow
+def test_a_transformer_of_videos_is_split_with_its_norms_over_all_heads(two, tmp_path):
+    settings = training(**SETTINGS)
+    fitted = finished_fit(work_of(two, "video_dit", "tensor"), settings)
+    assert fitted is not None
+    assert_same_losses(fitted, fit_here(NETWORKS, settings, tmp_path, **VIDEO))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in TWO if name.startswith(("data", "zero"))])
-def test_two_turns_train_what_one_process_trains(two, alone, name):
-    fitted = finished_fit(work_of(two, "gan", name), training(**SETTINGS))
+def test_two_turns_of_which_one_is_delayed_train_what_one_process_trains(two, alone, name):
+    fitted = finished_fit(work_of(two, "gan", name), training(**GAN_SETTINGS))
     assert fitted is not None
     assert_same_losses(fitted, alone["gan"])
 

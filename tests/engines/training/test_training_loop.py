@@ -15,10 +15,10 @@ from toy_fits import assert_close, fit_here, outcome, saved, training
 from components.engines.base.errors import StageError, UsageError
 from components.engines.base.seeds import derive, seed_everything
 from components.engines.shards.order import SampleOrder
-from components.engines.training.final import Fit
+from components.engines.training.checkpoints.final import Fit
+from components.engines.training.checkpoints.weights import load_module
 from components.engines.training.loop import fit
-from components.engines.training.ranks import Ranks
-from components.engines.training.weights import load_module
+from components.engines.training.parallel.ranks import Ranks
 
 GOLDEN = Path(__file__).parent / "golden"
 LM, GAN = "toy_language_model", "toy_gan"
@@ -219,7 +219,7 @@ def test_clipping_limits_the_step_but_reports_the_norm_before_it(tmp_path):
 def test_early_stop_and_best_weights(tmp_path, monkeypatch):
     falling_then_rising = iter([5.0, 3.0, 4.0, 4.5, 6.0, 1.0])
     monkeypatch.setattr(toy_language_model.ToyLanguageModel, "score", lambda self: {"loss": next(falling_then_rising)})
-    settings = training(max_steps=60, score_every=5, patience=3, select="best", checkpoint_every=4)
+    settings = training(max_steps=60, score_every=5, patience=3, checkpoint_every=4)
     fitted = fit_here(LM, settings, tmp_path)
     assert fitted.curve[-1]["step"] == 25
     assert fitted.step == 10
@@ -232,10 +232,32 @@ def test_early_stop_and_best_weights(tmp_path, monkeypatch):
     assert not all(torch.equal(chosen[name], last[name]) for name in chosen)
 
 
+def test_an_overfitting_run_ships_its_best_weights(tmp_path, monkeypatch):
+    """Eight samples learnt by heart, scored on others: by default the weights from before that are the result."""
+    task = toy_language_model.make_task()
+    others = task.batch(np.arange(1000, 1064), epoch=0)
+
+    def loss_on_others(task):
+        with torch.no_grad():
+            return {"loss": float(task.loss(others)[0]) / task.weight(others)}
+
+    monkeypatch.setattr(toy_language_model.ToyLanguageModel, "score", loss_on_others)
+    settings = training(max_steps=120, score_every=20, batch_size=8)
+    fitted = fit_here(LM, settings, tmp_path / "best", num_samples=8)
+    scores = {row["step"]: row["loss"] for row in fitted.curve if "loss" in row}
+    assert fitted.step == min(scores, key=scores.get) < 120
+    assert scores[120] > 1.1 * scores[fitted.step]
+    load_module(task.model, fitted.weights / "model.safetensors")
+    task.model.eval()
+    assert loss_on_others(task)["loss"] == pytest.approx(scores[fitted.step], rel=1e-5)
+    last = fit_here(LM, settings.model_copy(update={"select": "last"}), tmp_path / "last", num_samples=8)
+    assert last.step == 120
+
+
 def test_scores_to_be_maximised(tmp_path, monkeypatch):
     rising = iter([0.1, 0.3, 0.2])
     monkeypatch.setattr(toy_language_model.ToyLanguageModel, "score", lambda self: {"bleu": next(rising)})
-    settings = training(max_steps=6, score_every=2, select="best", select_metric="bleu", select_mode="max")
+    settings = training(max_steps=6, score_every=2, select_metric="bleu", select_mode="max")
     assert fit_here(LM, settings, tmp_path).step == 4
 
 

@@ -22,13 +22,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from toy_fits import assert_close, finish, fit_here, outcome, start, training
 
 from components.engines.base.progress import Progress
-from components.engines.training.clock import Clock, timed_backward
-from components.engines.training.flops import ModelFlops
+from components.engines.training.checkpoints.saved_run import finished_fit
 from components.engines.training.loop import fit
-from components.engines.training.meter import Meter, shown
-from components.engines.training.peaks import listed_peak, peak_flops
-from components.engines.training.ranks import Ranks
-from components.engines.training.saving import finished_fit
+from components.engines.training.observe.clock import Clock, timed_backward
+from components.engines.training.observe.flops import ModelFlops
+from components.engines.training.observe.meter import Meter, shown
+from components.engines.training.observe.peaks import listed_peak, peak_flops
+from components.engines.training.parallel.ranks import Ranks
 
 LM, GAN = "toy_language_model", "toy_gan"
 CPU = torch.device("cpu")

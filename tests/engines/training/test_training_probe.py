@@ -10,7 +10,7 @@ from toy_fits import fit_here, maker, training
 from components.engines.base.errors import StageError
 from components.engines.base.probe import Probed, probe_file, probing
 from components.engines.training.launch import launch
-from components.engines.training.probe import ALL_STEPS, num_checkpoints, num_scores, shortened
+from components.engines.training.observe.forecast import ALL_STEPS, num_checkpoints, num_scores, shortened
 
 LM = "toy_language_model"
 
@@ -24,7 +24,7 @@ def probe(tmp_path, name="probe", make=None, **changes):
 
 def test_a_probe_tells_what_the_whole_training_is_made_of(tmp_path):
     told = probe(tmp_path, max_steps=1000, score_every=300, checkpoint_every=400, peak_tflops=1.0)
-    assert (told["steps"], told["scores"], told["checkpoints"]) == (1000, 4, 3)
+    assert (told["steps"], told["scores"], told["checkpoints"]) == (1000, 4, 6)  # three are of the best so far, at most
     assert min(told[name] for name in told if name.startswith("seconds_")) > 0
     least = ALL_STEPS * told["seconds_step"] / 3 + told["seconds_score"] + told["seconds_checkpoint"]
     assert told["seconds_probe"] >= least  # 10 of its 15 steps are measured
@@ -62,10 +62,10 @@ def test_the_steps_of_a_probe_are_no_larger_than_those_of_the_training():
     ],
 )
 def test_scores_and_checkpoints_are_counted_as_the_loop_makes_them(changes, tmp_path, monkeypatch):
-    from components.engines.training import saving
+    from components.engines.training.checkpoints import saved_run
 
-    saved, scored, save = [], [], saving.save
-    monkeypatch.setattr(saving, "save", lambda run: (saved.append(run.state.step), save(run)))
+    saved, scored, save = [], [], saved_run.save
+    monkeypatch.setattr(saved_run, "save", lambda run: (saved.append(run.state.step), save(run)))
 
     class Improving(toy_language_model.ToyLanguageModel):
         def score(self):

@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 from toy_fits import finish, fit_here, outcome, start, training
 
 from components.engines.base.errors import StageError
-from components.engines.training import checkpoint
-from components.engines.training.weights import load_optimizer, optimizer_tensors, write_tensors
+from components.engines.training.checkpoints import store
+from components.engines.training.checkpoints.weights import load_optimizer, optimizer_tensors, write_tensors
 
 LM, GAN = "toy_language_model", "toy_gan"
 SETTINGS = {"max_steps": 40, "accumulation_steps": 2, "ema_decay": 0.9, "score_every": 10, "checkpoint_every": 3}
@@ -25,7 +25,7 @@ SETTINGS = {"max_steps": 40, "accumulation_steps": 2, "ema_decay": 0.9, "score_e
 
 def wait_for_checkpoint(process: subprocess.Popen, work: Path) -> None:
     deadline = time.monotonic() + 60
-    while not checkpoint.saved_steps(work / "checkpoints"):
+    while not store.saved_steps(work / "checkpoints"):
         assert process.poll() is None, process.communicate()[1]
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -60,7 +60,7 @@ def test_every_checkpoint_leads_to_the_same_end(tmp_path):
         work = tmp_path / str(stop)
         with pytest.raises(KeyboardInterrupt):
             fit_here(GAN, settings, work, observer=None, stop_after=stop)
-        assert checkpoint.saved_steps(work / "checkpoints")[-1] == stop
+        assert store.saved_steps(work / "checkpoints")[-1] == stop
         assert outcome(fit_here(GAN, settings, work)) == whole
 
 
@@ -76,7 +76,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_is_used(damage,
     whole = fit_here(LM, settings, tmp_path / "whole")
     work = tmp_path / "damaged"
     interrupted(settings, work, 6)
-    folder = checkpoint.folder_of(work / "checkpoints", 6)
+    folder = store.folder_of(work / "checkpoints", 6)
     (file,) = folder.glob("shard-*.safetensors")
     match damage:
         case "flip":
@@ -110,7 +110,7 @@ def test_a_full_disk_keeps_the_last_good_checkpoint(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(writer.path))
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.HuggingFaceStorageWriter, "write_data", full)
+        patch.setattr(store.HuggingFaceStorageWriter, "write_data", full)
         with pytest.raises(StageError, match="disk is full") as error:
             fit_here(LM, settings, work)
     assert "free some space" in str(error.value)
@@ -129,7 +129,7 @@ def test_a_really_full_disk_says_so(tmp_path):
         with pytest.raises(StageError, match="disk is full"):
             fit_here(LM, training(checkpoint_every=1), disk / "work", width=32)
         saved = disk / "work" / "checkpoints"
-        assert all(checkpoint.read(saved, step) for step in checkpoint.saved_steps(saved))
+        assert all(store.read(saved, step) for step in store.saved_steps(saved))
         assert not [path for path in saved.iterdir() if path.name.startswith(".")]
     finally:
         subprocess.run(["umount", disk], check=True)

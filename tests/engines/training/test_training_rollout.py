@@ -13,9 +13,9 @@ from test_training_resume import wait_for_checkpoint
 from toy_fits import assert_close, finish, fit_here, outcome, saved, start, training
 
 from components.engines.base.errors import UsageError
+from components.engines.training.checkpoints.saved_run import finished_fit
 from components.engines.training.loop import fit
-from components.engines.training.ranks import Ranks
-from components.engines.training.saving import finished_fit
+from components.engines.training.parallel.ranks import Ranks
 
 RL = "toy_rl"
 CPU = torch.device("cpu")

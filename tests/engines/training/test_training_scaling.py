@@ -16,9 +16,9 @@ from test_training_resume import wait_for_checkpoint
 from toy_fits import finish, fit_here, outcome, saved, start, training
 
 from components.engines.base.errors import StageError, UsageError
+from components.engines.training.checkpoints.saved_run import finished_fit
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.precision import check_precision
-from components.engines.training.ranks import Ranks
-from components.engines.training.saving import finished_fit
 from components.engines.training.scaling import Scaler
 
 LM, GAN = "toy_language_model", "toy_gan"

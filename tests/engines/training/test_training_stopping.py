@@ -12,8 +12,8 @@ from test_training_resume import wait_for_checkpoint
 from toy_fits import finish, fit_here, outcome, start, training
 
 from components.engines.base.errors import StageError, Stopped
-from components.engines.training import checkpoint
-from components.engines.training.saving import finished_fit
+from components.engines.training.checkpoints import store
+from components.engines.training.checkpoints.saved_run import finished_fit
 
 LM = "toy_faults"
 SETTINGS = {"max_steps": 20, "ema_decay": 0.9, "score_every": 5, "checkpoint_every": 6, "log_every": 4}
@@ -28,7 +28,7 @@ def test_a_signal_saves_the_step_and_the_next_run_goes_on_bit_for_bit(name, tmp_
     with pytest.raises(Stopped, match=f"stopped after step {step}, as it was told to") as error:
         fit_here(LM, settings, tmp_path / "stopped", fault=name, at=step)
     assert error.value.exit_code == 130
-    assert checkpoint.saved_steps(tmp_path / "stopped" / "checkpoints")[-1] == step
+    assert store.saved_steps(tmp_path / "stopped" / "checkpoints")[-1] == step
     assert [signal.getsignal(sign) for sign in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert outcome(fit_here(LM, settings, tmp_path / "stopped")) == outcome(whole)
 
@@ -40,10 +40,11 @@ def test_a_signal_in_the_last_step_lets_the_run_end_as_it_was_about_to(tmp_path)
 
 
 def test_a_second_signal_ends_the_run_at_once(tmp_path):
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job starts with SIGINT ignored
     settings = training(**SETTINGS)
     with pytest.raises(KeyboardInterrupt):
         fit_here(LM, settings, tmp_path, fault="both signals", at=8)
-    assert checkpoint.saved_steps(tmp_path / "checkpoints") == [6]
+    assert store.saved_steps(tmp_path / "checkpoints") == [5, 6]  # the best that was scored, and the last
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
@@ -73,7 +74,7 @@ def test_ranks_stop_at_the_same_step_though_only_one_was_told(tmp_path):
     _, errors = process.communicate(timeout=120)
     assert process.returncode != 0
     assert errors.count("Stopped: Training stopped after step 9, as it was told to") == 2, errors
-    assert checkpoint.saved_steps(tmp_path / "stopped" / "checkpoints")[-1] == 9
+    assert store.saved_steps(tmp_path / "stopped" / "checkpoints")[-1] == 9
     finish(start(LM, settings, tmp_path / "stopped", processes=2))
     ends = [outcome(finished_fit(tmp_path / name, settings)) for name in ("whole", "stopped")]
     assert ends[0] == ends[1]
@@ -87,7 +88,7 @@ def test_torchrun_told_to_end_ends_after_a_save(tmp_path):
     os.kill(process.pid, signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert errors.count("Stopped: Training stopped after step") == 2, errors
-    saved = checkpoint.saved_steps(tmp_path / "checkpoints")[-1]
+    saved = store.saved_steps(tmp_path / "checkpoints")[-1]
     assert f"stopped after step {saved}," in errors
 
 
@@ -100,13 +101,13 @@ def test_a_spent_budget_saves_and_stops_and_counts_over_attempts(tmp_path):
     with pytest.raises(Stopped, match=r"after step \d+, which is saved: its budget is spent \(1 hours\)") as error:
         fit_here(LM, small, tmp_path, pause=0.05)
     assert error.value.exit_code == 130
-    saved = checkpoint.saved_steps(tmp_path / "checkpoints")[-1]
+    saved = store.saved_steps(tmp_path / "checkpoints")[-1]
     assert f"after step {saved}," in str(error.value)
     spent = json.loads((tmp_path / "spent.json").read_text())["seconds"]
     assert 3600 <= spent < 3700
     with pytest.raises(Stopped, match="was not started: its budget is spent"):
         fit_here(LM, small, tmp_path)
-    assert checkpoint.saved_steps(tmp_path / "checkpoints")[-1] == saved
+    assert store.saved_steps(tmp_path / "checkpoints")[-1] == saved
     more = training(**SETTINGS, budget={"max_hours": 2.0})
     assert outcome(fit_here(LM, more, tmp_path)) == outcome(fit_here(LM, training(**SETTINGS), tmp_path / "whole"))
 

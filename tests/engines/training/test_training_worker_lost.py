@@ -13,9 +13,9 @@ import pytest
 from toy_fits import finish, maker, outcome, start, training
 
 from components.engines.base.errors import Stopped
-from components.engines.training import checkpoint
+from components.engines.training.checkpoints import store
+from components.engines.training.checkpoints.saved_run import finished_fit
 from components.engines.training.launch import launch
-from components.engines.training.saving import finished_fit
 
 HERE = str(Path(__file__).parent)
 TOY = "toy_faults"
@@ -78,7 +78,7 @@ class Trouble(threading.Thread):
         time.sleep(random.uniform(0, 0.5))
 
     def newest(self) -> int:
-        return max([0, *checkpoint.saved_steps(self.work / "checkpoints")])
+        return max([0, *store.saved_steps(self.work / "checkpoints")])
 
     def wait(self, condition, words: str) -> None:
         deadline = time.monotonic() + 100
@@ -106,7 +106,7 @@ def test_lost_nodes_killed_workers_and_a_told_driver_change_nothing_in_the_resul
     assert len(trouble.survived) == 3, "the run did not outlive every trouble"
     assert len(list(pids.iterdir())) == 3 * 2  # one process a rank and attempt
     assert signal.getsignal(signal.SIGTERM) is handler
-    saved = checkpoint.saved_steps(work / "checkpoints")[-1]
+    saved = store.saved_steps(work / "checkpoints")[-1]
     assert f"after step {saved}," in str(error.value)
     finish(start(TOY, settings, work, processes=2))  # under torchrun this time: the same two ranks
     finish(whole)

@@ -39,8 +39,6 @@ class FaultyLanguageModel(ToyLanguageModel):
                 time.sleep(10_000)
             case "nan":
                 loss = loss * float("nan")
-            case "spike":
-                loss = loss * 100
         return loss, sums
 
 

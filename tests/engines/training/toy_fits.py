@@ -17,11 +17,11 @@ import torch
 from safetensors.torch import load_file
 
 from components.engines.base.paths import digest_path
-from components.engines.training import checkpoint
-from components.engines.training.final import Fit
+from components.engines.training.checkpoints import store
+from components.engines.training.checkpoints.final import Fit
 from components.engines.training.loop import fit
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training
-from components.engines.training.ranks import Ranks
 
 LIST_SCRIPT = str(Path(__file__).with_name("toy_layouts.py"))
 SCRIPT = str(Path(__file__).with_name("toy_run.py"))
@@ -42,13 +42,13 @@ def fit_here(
     """Fit in this process; with `stop_after` it is interrupted right after that step was saved."""
     ranks = Ranks.single(torch.device("cpu"))
     if stop_after is not None:
-        with patch.object(checkpoint, "prune", partial(_interrupt, work, stop_after)):
+        with patch.object(store, "prune", partial(_interrupt, work, stop_after)):
             return fit(maker(toy, **arguments), settings, work=work, ranks=ranks)
     return fit(maker(toy, **arguments), settings, work=work, ranks=ranks, observer=observer)
 
 
 def _interrupt(work: Path, stop_after: int, root: Path, newest: int, keep: Iterable[int | None]) -> None:
-    if checkpoint.saved_steps(root)[-1] == stop_after:
+    if store.saved_steps(root)[-1] == stop_after:
         raise KeyboardInterrupt
 
 
@@ -84,7 +84,7 @@ def finish(process: subprocess.Popen) -> None:
 
 def saved(work: Path, step: int, group: str) -> dict[str, torch.Tensor]:
     """The tensors of a group in a checkpoint."""
-    found = checkpoint.read(work / "checkpoints", step)
+    found = store.read(work / "checkpoints", step)
     assert found is not None
     return found.whole(group)
 

@@ -19,7 +19,9 @@ def network(inputs: int, outputs: int, batch_norm: bool) -> nn.Sequential:
 
 
 class ToyGan(Task):
-    def __init__(self, noise_on_device: bool, batch_norm: bool, pause: float) -> None:
+    """Before step `fooling_from` the generator learns the radius alone."""
+
+    def __init__(self, noise_on_device: bool, batch_norm: bool, pause: float, fooling_from: int = 0) -> None:
         self.generator, self.discriminator = network(4, 2, batch_norm), network(2, 1, batch_norm)
         self.modules = {"generator": self.generator, "discriminator": self.discriminator}
         self.turns = [
@@ -27,6 +29,7 @@ class ToyGan(Task):
             Turn("generator", self.fool, list(self.generator.parameters()), len_of),
         ]
         self.num_samples, self.noise_on_device, self.pause = 64, noise_on_device, pause
+        self.fooling_from = fooling_from
 
     def batch(self, indices: np.ndarray, epoch: int) -> Batch:
         time.sleep(self.pause)
@@ -45,6 +48,9 @@ class ToyGan(Task):
         return loss, {"right": (real > 0).sum()}
 
     def fool(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.step < self.fooling_from:
+            radii = self.fakes(batch).norm(dim=1)
+            return (radii - 1).square().sum(), {"radius": radii.sum()}
         return functional.softplus(-self.discriminator(self.fakes(batch))).sum(), {}
 
     def score(self) -> dict[str, float]:
@@ -56,5 +62,5 @@ def len_of(batch: Batch) -> int:
     return len(batch["real"])
 
 
-def make_task(noise_on_device: bool = True, batch_norm: bool = True, pause: float = 0.0) -> Task:
-    return ToyGan(noise_on_device, batch_norm, pause)
+def make_task(noise_on_device: bool = True, batch_norm: bool = True, pause: float = 0.0, fooling_from: int = 0) -> Task:
+    return ToyGan(noise_on_device, batch_norm, pause, fooling_from)

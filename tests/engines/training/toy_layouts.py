@@ -11,8 +11,8 @@ from pathlib import Path
 
 from components.engines.base.errors import GenworksError
 from components.engines.training.loop import fit
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training
-from components.engines.training.ranks import Ranks
 
 if __name__ == "__main__":
     ranks = Ranks.from_process_group()

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from components.engines.training.loop import fit
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training
-from components.engines.training.ranks import Ranks
 
 if __name__ == "__main__":
     module, arguments, training, work = sys.argv[1:]

@@ -9,8 +9,8 @@ from pathlib import Path
 import toy_language_model
 
 from components.engines.training.loop import fit
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training
-from components.engines.training.ranks import Ranks
 
 PAUSE = 0.05
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from components.engines.base.errors import UsageError
+from components.engines.training.checkpoints.weights import parameter_names
 from components.engines.training.parallel.pipeline import Pipeline, make_pipeline
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.parallel.sharded import shard_network
 from components.engines.training.parallel.tensor import split_matrices
 from components.engines.training.params import Training
-from components.engines.training.ranks import Ranks
 from components.engines.training.task import Task, Turn, rolls_out
-from components.engines.training.weights import parameter_names
 
 
 def arrange(task: Task, training: Training, ranks: Ranks) -> dict[str, Pipeline]:

@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.distributed.pipelining import PipelineStage, Schedule1F1B, ScheduleGPipe
 
 from components.engines.base.errors import StageError, UsageError
-from components.engines.training.blocks import Chain, chains_of
 from components.engines.training.draws import seed_place
+from components.engines.training.parallel.blocks import Chain, chains_of
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training
 from components.engines.training.precision import autocast
-from components.engines.training.ranks import Ranks
 from components.engines.training.task import Batch, Pieces
 
 Precision = Callable[[], AbstractContextManager[object]]  # what forward passes run under

@@ -9,7 +9,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from components.engines.base.errors import UsageError
-from components.engines.training.blocks import repeated_blocks
+from components.engines.training.parallel.blocks import repeated_blocks
 
 
 def shard_network(network: nn.Module, mesh: DeviceMesh, *, reshard_after_forward: bool) -> None:

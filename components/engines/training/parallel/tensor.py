@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import fnmatch
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+from torch.distributed.nn.functional import all_reduce
+from torch.distributed.tensor import DTensor, Shard, distribute_tensor
+from torch.distributed.tensor.parallel import ColwiseParallel, ParallelStyle, RowwiseParallel, parallelize_module
 
 from components.engines.base.errors import UsageError
 
@@ -25,6 +28,7 @@ class Plan:
     rows: tuple[str, ...]
     heads: tuple[str, ...] = ()  # config attributes that must divide
     counted: dict[str, str] = field(default_factory=dict)  # module pattern: attribute to divide (diffusers' attention)
+    norms: tuple[str, ...] = ()  # RMSNorms over all heads: each process norms its own by the squares of all
 
 
 _LLAMA = Plan(
@@ -43,6 +47,13 @@ _DIT = Plan(
     heads=("num_attention_heads",),
     counted={"*.attn?": "heads"},
 )
+_WAN = Plan(
+    columns=("*.blocks.*.attn?.to_q", "*.blocks.*.attn?.to_k", "*.blocks.*.attn?.to_v", "*.blocks.*.ffn.net.0.proj"),
+    rows=("*.blocks.*.attn?.to_out.0", "*.blocks.*.ffn.net.2"),
+    heads=("num_attention_heads", "ffn_dim"),
+    counted={"*.blocks.*.attn?": "heads"},
+    norms=("*.blocks.*.attn?.norm_q", "*.blocks.*.attn?.norm_k"),
+)
 
 PLANS: dict[str, Plan] = {
     "LlamaForCausalLM": _LLAMA,
@@ -53,6 +64,7 @@ PLANS: dict[str, Plan] = {
     "BartForConditionalGeneration": _BART,
     "DiTTransformer2DModel": _DIT,
     "PixArtTransformer2DModel": _DIT,
+    "WanTransformer3DModel": _WAN,
 }
 
 
@@ -82,17 +94,40 @@ def split_matrices(network: nn.Module, mesh: DeviceMesh) -> None:
     plan = plan_of(network, mesh.size())
     styles: dict[str, Any] = {}
     for name, module in network.named_modules():
-        if not isinstance(module, nn.Linear):
+        if not isinstance(module, nn.Linear | nn.RMSNorm):
             continue
         if _matches(name, plan.columns):
             styles[name] = ColwiseParallel()
         elif _matches(name, plan.rows):
             styles[name] = RowwiseParallel()
+        elif _matches(name, plan.norms):
+            styles[name] = _SplitRMSNorm()
     parallelize_module(network, mesh, styles)
     for pattern, attribute in plan.counted.items():
         for name, module in network.named_modules():
             if _matches(name, (pattern,)) and hasattr(module, attribute):
                 setattr(module, attribute, getattr(module, attribute) // mesh.size())
+
+
+class _SplitRMSNorm(ParallelStyle):
+    """An RMSNorm (Zhang & Sennrich 2019, arXiv:1910.07467) whose last dimension is spread over the mesh."""
+
+    def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
+        assert isinstance(module, nn.RMSNorm)
+        whole, epsilon = module.normalized_shape[0], module.eps
+        weight = distribute_tensor(module.weight.detach(), device_mesh, [Shard(0)])
+        module.register_parameter("weight", nn.Parameter(weight, requires_grad=module.weight.requires_grad))
+
+        def forward(mine: Tensor) -> Tensor:
+            """[…, whole / ways] -> the same"""
+            squares = mine.float().square().sum(-1, keepdim=True)
+            mean = all_reduce(squares, group=device_mesh.get_group()) / whole
+            least = torch.finfo(mine.dtype).eps if epsilon is None else epsilon
+            own = cast(DTensor, module.weight).to_local()
+            return (mine.float() * (mean + least).rsqrt()).type_as(mine) * own
+
+        module.forward = forward
+        return module
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 
-from components.engines.training.ranks import Ranks
+from components.engines.training.checkpoints.weights import Tensors, module_tensors
+from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.task import Task
-from components.engines.training.weights import Tensors, module_tensors
 
 
 class Whole:
@@ -31,9 +31,10 @@ class Whole:
         for name, held in stages.items():
             tensors = collect(held, self.group)
             if self.task is not None:
-                for key, tensor in module_tensors(self.task.modules[name]).items():
-                    with torch.no_grad():
-                        tensor.copy_(tensors[key])
+                own = module_tensors(self.task.modules[name])
+                with torch.no_grad():
+                    for key, tensor in tensors.items():
+                        own[key].copy_(tensor)
         return self.task
 
 

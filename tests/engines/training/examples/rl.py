@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from components.engines.base.seeds import derive
-from components.engines.training.curve import write_curve
 from components.engines.training.launch import launch
+from components.engines.training.observe.curve import write_curve
 from components.engines.training.params import Training
 from components.engines.training.task import Batch, Task, Turn
 

@@ -1,0 +1,1 @@
+"""Pictures as pixels: tensors and back, stored on disk, grids to look at."""

@@ -1,0 +1,113 @@
+"""The training task of decoder-only models: cross-entropy of every token that is to be learnt, given those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from components.engines.language.pairs import pad
+from components.engines.language.tokens import (
+    VALID_BATCH,
+    label_nlls,
+    next_tokens,
+    num_labels,
+    token_loss,
+    token_scores,
+)
+from components.engines.training.task import Batch, Pieces, Task, Turn
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of one sample, and which of them are to be learnt: of a prompt or of what a user said, none."""
+
+    ids: list[int]
+    learnt: list[bool]
+
+
+def prompted(tokenizer: Any, prompt: str, answer: str, max_tokens: int) -> Tokens:
+    """A prompt with its answer, of which only the answer and its end are to be learnt; cut at `max_tokens`.
+
+    The tokenizer's start stands before both, its end behind both, whatever its own template says: what is continued has no end.
+    Without a prompt the whole text is learnt.
+    """
+    end, start = tokenizer.eos_token_id, tokenizer.bos_token_id
+    before = [*([start] if start is not None else []), *tokenizer(prompt, add_special_tokens=False)["input_ids"]]
+    after = [*tokenizer(answer, add_special_tokens=False)["input_ids"], *([end] if end is not None else [])]
+    ids = [*before, *after][:max_tokens]
+    return Tokens(ids, [position >= len(before) for position in range(len(ids))])
+
+
+class Encoded(Sequence[Tokens]):
+    """Samples as tokens, each encoded when it is asked for."""
+
+    def __init__(self, samples: Sequence[Any], encode: Callable[[Any], Tokens]) -> None:
+        self.samples, self.encode = samples, encode
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.encode(self.samples[index])
+
+
+class CausalLM(Task):
+    """Sample i is `train[i]`; `valid` is what `score()` measures on. `model` is any decoder-only model of transformers.
+
+    Batches: `input_ids`, `attention_mask`, `labels` [batch, tokens] (the token after each one, -100 where nothing is to be
+    learnt). With `length` every batch has as many tokens: a layout with a pipeline needs equal shapes.
+    """
+
+    def __init__(
+        self, model: Any, train: Sequence[Tokens], valid: Sequence[Tokens], *, pad_id: int, length: int | None = None
+    ) -> None:
+        self.model, self.train, self.valid, self.pad_id, self.length = model, train, valid, pad_id, length
+        self.modules, self.num_samples = {"model": model}, len(train)
+        trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        pieces = Pieces("model", logits_of, loss_of)
+        self.turns = [Turn("model", self.loss, trained, num_labels, pieces)]
+
+    def batch(self, indices: np.ndarray, epoch: int) -> Batch:
+        return self.collate([self.train[index] for index in indices.tolist()])
+
+    def collate(self, samples: Sequence[Tokens]) -> Batch:
+        ids = torch.from_numpy(pad([one.ids for one in samples], self.pad_id, self.length))
+        learnt = torch.from_numpy(pad([list(map(int, one.learnt)) for one in samples], 0, self.length))
+        mask = torch.from_numpy(pad([[1] * len(one.ids) for one in samples], 0, self.length))
+        return {"input_ids": ids, "attention_mask": mask, "labels": next_tokens(ids, learnt)}
+
+    def count_tokens(self, batch: Batch) -> int:
+        """Of prompts too."""
+        return int(batch["attention_mask"].sum())
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """Summed cross-entropy over the tokens to be learnt, and how many of them were right."""
+        return loss_of(logits_of(self.model, batch), batch)
+
+    def score(self) -> dict[str, float]:
+        """Loss, perplexity and token accuracy over the whole validation split."""
+        return token_scores(self.loss, self._batches(self.valid), next(self.model.parameters()).device)
+
+    def nlls(self, samples: Sequence[Tokens]) -> list[list[float]]:
+        """Negative log-likelihood (nats) of every token of each sample that is to be learnt."""
+        device = next(self.model.parameters()).device
+        return label_nlls(partial(logits_of, self.model), self._batches(samples), device)
+
+    def _batches(self, samples: Sequence[Tokens]) -> Iterator[Batch]:
+        for start in range(0, len(samples), VALID_BATCH):
+            yield self.collate([samples[index] for index in range(start, min(start + VALID_BATCH, len(samples)))])
+
+
+def logits_of(model: nn.Module, batch: Batch) -> Tensor:
+    """[batch, tokens, vocabulary]"""
+    return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+
+
+def loss_of(logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    return token_loss(logits, batch["labels"])

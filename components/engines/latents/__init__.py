@@ -1,0 +1,1 @@
+"""Autoencoders of images, their task, standardised latents, and the cache that checks itself."""

@@ -1,0 +1,1 @@
+"""What must not be made: prompts told by their words (English only), however these are spelt."""

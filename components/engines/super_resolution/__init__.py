@@ -1,0 +1,1 @@
+"""Enlargement that is learnt: how pictures are made small, the task, the upscaler."""

@@ -1,0 +1,1 @@
+"""The captioners from scratch."""

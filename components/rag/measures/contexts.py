@@ -1,0 +1,120 @@
+"""What the reader is shown with a question in training and in tests: relevant passages among irrelevant ones."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+from components.engines.base.funnel import Funnel
+from components.engines.base.params import Fraction, Params, Positive
+from components.engines.base.seeds import derive
+from components.engines.documents.files import id_of
+from components.engines.index.library import Library
+from components.engines.language.records import Record
+from components.rag.architecture import Architecture
+from components.rag.measures.questions import tells
+from components.rag.serving.passages import Passage, Remembered, passages_of, ranked
+from components.rag.serving.prompts import prompt_of, target_of
+
+_BATCH = 128
+
+
+class Drawing(Params):
+    """What the reader is shown. `arm`: `raft` puts distractors around the relevant passage, and leaves that out in one of
+    (1 - `golden_fraction`) cases, where the right answer is none; `oracle` shows the relevant passage alone, and nothing else."""
+
+    arm: Literal["raft", "oracle"] = "raft"
+    draws: Positive = 3
+    golden_fraction: Fraction = 0.8
+    search: Positive = 8
+    seed: int = 0
+
+
+class Contexts:
+    """Draws examples; `funnel` counts what became of the questions."""
+
+    def __init__(self, library: Library, architecture: Architecture, tokenizer: Any, params: Drawing) -> None:
+        self.library, self.prompting, self.params = library, architecture.prompting, params
+        self.tokenizer, self.max_tokens = tokenizer, architecture.generator.max_tokens
+        self.embed = Remembered(library.embed)
+        self.funnel = Funnel()
+
+    def of(self, questions: Sequence[dict[str, Any]], split: str) -> Iterator[Record]:
+        for start in range(0, len(questions), _BATCH):
+            some = questions[start : start + _BATCH]
+            vectors = self.library.embed([asked["question"] for asked in some])
+            for asked, vector in zip(some, vectors, strict=True):
+                yield from self._of(asked, split, vector)
+
+    def _of(self, asked: dict[str, Any], split: str, vector: Any) -> Iterator[Record]:
+        view = self.library.view(asked.get("groups", []))
+        (hits,) = view.search([asked["question"]], self.params.search, vectors=vector[None])
+        found = ranked(asked["question"], hits, view.words, self.embed, self.prompting.max_passage_chars, vector)
+        golden, others = self._divided(asked, found)
+        if asked["answer"] is not None and golden is None:
+            self.funnel.reject("answer not read")
+            return
+        for draw in range(self.params.draws if split == "train" else 1):
+            rng = random.Random(derive(self.params.seed, "context", asked["id"], draw))
+            record = self._record(asked, split, golden, others, rng, draw)
+            if record is None:
+                self.funnel.reject("too long")
+            else:
+                self.funnel.keep()
+                yield record
+
+    def _divided(self, asked: dict[str, Any], found: list[Passage]) -> tuple[str | None, list[str]]:
+        """The passage that answers, as it was read, and those that do not, the likeliest first."""
+        others = [one.text for one in found if asked["answer"] is None or not tells(one.text, asked)]
+        if asked["answer"] is None:
+            return None, list(dict.fromkeys(others))
+        golden = next((one.text for one in found if tells(one.text, asked)), None)
+        if golden is None and asked.get("document"):
+            path = self.library.folder / "chunks" / f"{id_of(asked['document'])}.jsonl"
+            golden = next(
+                (text for text in _passages(path, self.prompting.max_passage_chars) if tells(text, asked)), None
+            )
+        return golden, list(dict.fromkeys(others))
+
+    def _record(
+        self, asked: dict[str, Any], split: str, golden: str | None, others: list[str], rng: random.Random, draw: int
+    ) -> Record | None:
+        dropped = split == "train" and golden is not None and rng.random() >= self.params.golden_fraction
+        room = self.prompting.passages
+        if self.params.arm == "oracle" and split != "test":
+            if golden is None:
+                return None
+            shown, dropped = [golden], False
+        else:
+            kept = [golden] if golden is not None and not dropped else []
+            near = others[: 2 * room]
+            shown = [*kept, *rng.sample(near, min(room - len(kept), len(near)))]
+            rng.shuffle(shown)
+        place = shown.index(golden) + 1 if golden in shown and not dropped else 0
+        answer = asked["answer"] if place else None
+        texts = {
+            "prompt": prompt_of(asked["question"], shown, self.prompting),
+            "answer": target_of(answer, place, golden or "", self.prompting),
+            "relevant": f"{golden if place else ''}\n{asked['question']}",
+            "irrelevant": "\n".join(text for text in shown if not place or text != golden),
+        }
+        if len(self.tokenizer(texts["prompt"] + " " + texts["answer"])["input_ids"]) + 2 > self.max_tokens:
+            return None
+        meta = {
+            "question": asked["id"],
+            "kind": asked["kind"],
+            "form": asked.get("form"),
+            "value": answer,
+            "shown": len(shown),
+        }
+        return Record(f"{asked['id']}-{draw}", texts, meta)
+
+
+def _passages(path: Any, max_chars: int) -> Iterator[str]:
+    from components.engines.base.paths import each_of_jsonl
+    from components.engines.documents.chunking import Chunk
+
+    if path.is_file():
+        for row in each_of_jsonl(path):
+            yield from passages_of(Chunk.from_dict(row), max_chars)

@@ -1,0 +1,56 @@
+"""How a question is put to the reader, and how its answer is read: `[2] 34 months` cites passage 2, `none` abstains."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from components.rag.architecture import Prompting
+
+NONE = "none"
+_CITED = re.compile(r"\[(\d+)\]")
+_SHOTS = (
+    (
+        ("The Linden crane lifts 40 tons.", "The Linden barge is blue."),
+        "How much does the Linden crane lift?",
+        1,
+        "40 tons",
+    ),
+    (("The Rowan ferry leaves at noon.",), "Who steers the Rowan ferry?", 0, ""),
+    (("name: Rowan ferry; captain: Ada Lund",), "Who is the captain of the Rowan ferry?", 1, "Ada Lund"),
+)
+
+
+def prompt_of(question: str, passages: Sequence[str], prompting: Prompting, user: str | None = None) -> str:
+    """Numbered passages and the question, below the role, examples and what is known about the user, as `prompting` asks."""
+    parts = [prompting.role] if prompting.role else []
+    for texts, asked, cited, answer in _SHOTS[: prompting.few_shot]:
+        said = target_of(answer or None, cited, texts[cited - 1] if cited else "", prompting)
+        parts.append(f"{_put(asked, texts, prompting)} {said}")
+    if prompting.user_context and user:
+        parts.append(f"About the user: {user}")
+    return "\n".join([*parts, _put(question, passages, prompting)])
+
+
+def _put(question: str, passages: Sequence[str], prompting: Prompting) -> str:
+    shown = "\n".join(f"[{number}] {text}" for number, text in enumerate(passages, 1))
+    how = "Think step by step. Answer:" if prompting.chain_of_thought else "Answer:"
+    return f"{shown}\nQuestion: {question}\n{how}"
+
+
+def target_of(answer: str | None, cited: int, evidence: str, prompting: Prompting) -> str:
+    """What the reader is to say. With a chain of thought it quotes the passage before it answers (RAFT, arXiv:2403.10131)."""
+    if answer is None:
+        return NONE
+    return f"[{cited}] {evidence} So: {answer}" if prompting.chain_of_thought else f"[{cited}] {answer}"
+
+
+def read_answer(text: str, passages: int, prompting: Prompting) -> tuple[str | None, list[int]]:
+    """(answer or None for an abstention, cited passages counted from 1). An answer that cites nothing there is none."""
+    cited = [int(number) for number in _CITED.findall(text) if 1 <= int(number) <= passages]
+    said = text.rpartition("So:")[2] if prompting.chain_of_thought else text
+    said = _CITED.sub(" ", said)
+    said = " ".join(said.split())
+    if not cited or not said or said.lower() == NONE:
+        return None, []
+    return said, list(dict.fromkeys(cited))

@@ -1,0 +1,1 @@
+"""The sample world: a document printer that knows what its pages say."""

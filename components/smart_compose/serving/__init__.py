@@ -1,0 +1,1 @@
+"""The parts of the inference pipeline: when to suggest, what, and how it is finished."""

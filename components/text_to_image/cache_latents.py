@@ -1,0 +1,51 @@
+"""Latents and text embeddings of all curated pictures, computed once: training then runs neither encoder."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from components.engines.base import stage
+from components.engines.base.params import GpusPerWorker, Params, Positive, Workers
+from components.engines.base.stage import StageContext
+from components.text_to_image.architecture import Architecture
+
+
+class CacheLatents(Params):
+    """How the encodings are stored and who computes them (`workers` 0: this process; N: Ray actors)."""
+
+    dtype: Literal["fp16", "fp32"] = "fp16"
+    batch_size: Positive = 64
+    workers: Workers = 0
+    gpus_per_worker: GpusPerWorker = "auto"
+
+
+def cache_latents(
+    params: CacheLatents,
+    architecture: Architecture,
+    context: StageContext,
+    curated: Path,
+    autoencoder: Path,
+    text_encoder: Path,
+    latents: Path,
+) -> None:
+    """Write the encodings of every split (see engines/latents/cache.py)."""
+    from components.engines.diffusion.encoding import CaptionedEncoder, encoding_key
+    from components.engines.latents.cache import write_encoded
+
+    write_encoded(
+        partial(CaptionedEncoder, autoencoder, text_encoder, architecture.image_px),
+        curated,
+        latents,
+        key=encoding_key(autoencoder, text_encoder, architecture.image_px),
+        work=context.work / "map",
+        dtype=params.dtype,
+        batch_size=params.batch_size,
+        workers=params.workers,
+        resources={"CPU": 1, "GPU": params.gpus_per_worker},
+    )
+
+
+if __name__ == "__main__":
+    stage.main(cache_latents)

@@ -1,0 +1,1 @@
+"""What the sample world has beyond engines/worlds."""

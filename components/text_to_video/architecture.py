@@ -1,0 +1,59 @@
+"""The shape of all networks: the one params section that several stages of this room share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
+
+from components.engines.base.params import Params, Positive
+from components.engines.diffusion.video import VideoDenoiserShapes
+from components.engines.latents.video import VideoAutoencoderShape
+from components.engines.videos.buckets import Bucket
+
+
+class TextShape(Params):
+    """The text tower of the clip room, or of the CLIPModel (or the encoder of the T5, UMT5) at `init_from`."""
+
+    init_from: str | None = None
+    max_tokens: Positive = 32
+
+
+class Architecture(VideoDenoiserShapes):
+    """Autoencoder, text encoder and denoiser, and the lengths and sizes (`buckets`) at which videos are learnt.
+
+    With `init_from` (a hub id or folder in the layout of Wan's or CogVideoX's pipeline) all shapes, the noise and the tokenizer
+    are taken from there, and so are the weights. The first of the longest buckets is what is generated unless a call says
+    otherwise. Frames are those of the cleaned clips, `stride` apart.
+    """
+
+    init_from: str | None = None
+    buckets: Annotated[tuple[Bucket, ...], Field(min_length=1)] = (
+        Bucket(frames=1, height=32, width=32),
+        Bucket(frames=9, height=32, width=32, stride=2),
+    )
+    autoencoder: VideoAutoencoderShape = VideoAutoencoderShape()
+    text: TextShape = TextShape()
+
+    @property
+    def longest(self) -> Bucket:
+        return max(self.buckets, key=lambda one: one.frames)
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.init_from:
+            return self
+        shape = self.autoencoder
+        finest = shape.spatial_factor * {"wan": self.wan.patch[1], "latte": self.latte.patch}.get(
+            self.network, 2 ** (len(self.unet3d.widths) - 1)
+        )
+        for one in self.buckets:
+            if (one.frames - 1) % shape.frame_step:
+                raise ValueError(f"a bucket of {one.frames} frames is not 1 + a multiple of {shape.frame_step}")
+            if one.height % finest or one.width % finest:
+                raise ValueError(
+                    f"a bucket of {one.height} x {one.width} is not divisible by {finest}, as the networks divide it"
+                )
+        if self.wan.width // self.wan.heads % 2 or self.wan.width % self.wan.heads:
+            raise ValueError(f"wan.width {self.wan.width} is not an even number times its {self.wan.heads} heads")
+        return self

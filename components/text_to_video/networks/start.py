@@ -1,0 +1,71 @@
+"""What the training of the denoiser starts from, and the inputs of its task."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from components.engines.base.errors import UsageError
+from components.text_to_video.architecture import Architecture
+
+
+def start(
+    architecture: Architecture, autoencoder: Path, text_encoder: Path, seed: int, network: Path | None = None
+) -> Any:
+    """A denoiser, random from `seed`, as `init_from` has it or from the folder `network`, with the frozen encoders."""
+    from components.engines.base.seeds import seed_everything
+    from components.engines.diffusion.conditioning import Conditioner
+    from components.engines.diffusion.denoiser import FOLDERS, build_scheduler, load_denoiser, load_scheduler
+    from components.engines.diffusion.parts import Parts
+    from components.engines.diffusion.video import build_video_denoiser
+    from components.engines.latents.autoencoder import load_autoencoder
+    from components.engines.latents.video import latent_shape
+
+    vae, conditioner = load_autoencoder(autoencoder), Conditioner.load(text_encoder)
+    longest = architecture.longest
+    channels, frames, height, width = latent_shape(vae, longest.frames, longest.height, longest.width)
+    seed_everything(seed, "denoiser")
+    if architecture.init_from:
+        scheduler = load_scheduler(architecture.init_from, "scheduler")
+    else:
+        scheduler = build_scheduler(architecture.noise)
+    if network is not None:
+        denoiser = load_denoiser(network)
+    elif architecture.init_from:
+        folder = FOLDERS["unet" if architecture.network == "unet3d" else "dit"]
+        denoiser = load_denoiser(architecture.init_from, folder)
+    else:
+        denoiser = build_video_denoiser(
+            architecture, channels, frames, max(height, width), conditioner.width, conditioner.max_tokens
+        )
+    if denoiser.config.in_channels != channels:
+        raise UsageError(
+            f"Latents have {channels} channels, but the denoiser wants {denoiser.config.in_channels}",
+            where="params.yaml, text_to_video.architecture",
+            do="take autoencoder and denoiser from one checkpoint",
+        )
+    return Parts(denoiser, vae, conditioner, scheduler)
+
+
+def check_cache(
+    architecture: Architecture,
+    curated: Path,
+    autoencoder: Path,
+    text_encoder: Path,
+    latents: Path,
+    samples: int,
+    seed: int,
+) -> None:
+    """Raises StageError if the stored latents are not what the encoders make of the clips now."""
+    from components.engines.diffusion.video_encoding import VideoEncoder, video_encoding_key
+    from components.engines.latents.cache import check_encoded
+
+    check_encoded(
+        latents,
+        partial(VideoEncoder, autoencoder, text_encoder, architecture.buckets),
+        curated,
+        key=video_encoding_key(autoencoder, text_encoder, architecture.buckets),
+        samples=samples,
+        seed=seed,
+    )

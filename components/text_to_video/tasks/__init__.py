@@ -1,0 +1,1 @@
+"""The training task that is particular to this room."""

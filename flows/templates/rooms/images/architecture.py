@@ -1,0 +1,27 @@
+"""The shape of image encoder and text decoder: the one params section that several stages of this room share."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import model_validator
+
+from components.engines.base.params import Params, Positive
+
+
+class Architecture(Params):
+    """A ResNet of two stages before BLIP's decoder. With `init_from` (a hub id or a folder of a BlipForConditionalGeneration, or
+    one that this room trained) everything but `max_tokens` comes from there."""
+
+    init_from: str | None = None
+    image_px: Positive = 32
+    width: Positive = 64
+    layers: Positive = 1
+    heads: Positive = 4
+    max_tokens: Positive = 32
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> Self:
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not divisible by heads {self.heads}")
+        return self

@@ -1,0 +1,136 @@
+"""rag's stages one after another, small: what they read, find, withhold and serve."""
+
+from pathlib import Path
+
+import pytest
+
+from components.engines.base.params import load_section
+from components.engines.base.paths import read_json, read_jsonl, write_json
+from components.engines.base.stage import StageContext
+from components.engines.serving.pipeline import SETTINGS
+from components.rag.architecture import Architecture, Serving, settings_of
+from components.rag.chunk import Chunk, chunk
+from components.rag.evaluate import Evaluate, evaluate
+from components.rag.index import Index, index
+from components.rag.ingest import Ingest, ingest
+from components.rag.parse import Parse, parse
+from components.rag.raft import Raft, raft
+from components.rag.raft_data import RaftData, raft_data
+from components.rag.serve import Assistant
+from components.rag.tokenizer import Tokenizer, tokenizer
+from components.rag.train_encoder import TrainEncoder, train_encoder
+from components.rag.validate import Validate, validate
+from tests.declared_figures import unwritten
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+
+@pytest.fixture(scope="module")
+def room(tmp_path_factory):
+    """The folder that all stages up to evaluate have written into, by the params of params.yaml but for sizes."""
+    root = tmp_path_factory.mktemp("rag")
+
+    def of(kind, section):
+        return load_section(kind, f"rag.{section}", PARAMS)
+
+    def context(stage):
+        work = root / "work" / stage
+        work.mkdir(parents=True)
+        return StageContext("rag", stage, "key", work, root, {}, {})
+
+    def short(kind, section):
+        params = of(kind, section)
+        steps = {"max_steps": 12, "warmup_steps": 2, "score_every": 12, "checkpoint_every": 12, "batch_size": 16}
+        return params.model_copy(update={"training": params.training.model_copy(update=steps)})
+
+    shape, serving = of(Architecture, "architecture"), of(Serving, "serving")
+    documents, parsed, chunks, words = (root / name for name in ("documents", "parsed", "chunks", "tokenizer"))
+    encoder, library, examples, generator = (root / name for name in ("encoder", "library", "examples", "generator"))
+    sizes = {"num_entities": 192, "scanned_fraction": 0.0, "copied_fraction": 0.2}
+    ingest(of(Ingest, "ingest").model_copy(update=sizes), documents)
+    parse(of(Parse, "parse"), context("parse"), documents, parsed, root / "parsing.json")
+    chunk(of(Chunk, "chunk"), documents, parsed, chunks)
+    validate(of(Validate, "validate"), context("validate"), documents, chunks, root / "c.html", root / "checked.json")
+    tokenizer(of(Tokenizer, "tokenizer"), shape, documents, chunks, root / "checked.json", words)
+    curve = root / "curve.csv"
+    train_encoder(
+        short(TrainEncoder, "train_encoder"), shape, context("train_encoder"), documents, chunks, words, encoder, curve
+    )
+    index(
+        of(Index, "index"), shape, context("index"), documents, parsed, chunks, encoder, library, root / "indexing.json"
+    )
+    drawn = of(RaftData, "raft_data").model_copy(update={"draws": 1})
+    raft_data(drawn, shape, documents, encoder, library, words, examples, root / "raft.json")
+    raft(short(Raft, "raft"), shape, context("raft"), examples, words, generator, root / "raft_curve.csv")
+    asked = of(Evaluate, "evaluate").model_copy(update={"max_questions": 60})
+    outs = [root / name for name in ("metrics.json", "scores.json", "scores.jsonl", "samples.jsonl")]
+    parts = (documents, parsed, root / "parsing.json", library, encoder, generator, examples)
+    evaluate(asked, serving, shape, context("evaluate"), *parts, *outs)
+    return root
+
+
+@pytest.fixture(scope="module")
+def assistant(room):
+    serving, shape = (
+        load_section(Serving, "rag.serving", PARAMS),
+        load_section(Architecture, "rag.architecture", PARAMS),
+    )
+    write_json(room / SETTINGS, settings_of(serving, shape))
+    return Assistant.load(room)
+
+
+def test_every_page_is_read_or_has_a_reason_and_copies_are_dropped(room):
+    counts, documents = read_json(room / "parsing.json"), read_jsonl(room / "documents" / "documents.jsonl")
+    assert (
+        counts["seen"] == counts["kept"] + sum(counts["quarantined"].values()) == sum(one["pages"] for one in documents)
+    )
+    rejected = read_jsonl(room / "documents" / "rejected.jsonl")
+    assert rejected
+    assert {row["reason"] for row in rejected} == {"duplicate"}
+
+
+def test_what_was_printed_is_read_and_found_and_every_declared_figure_is_written(room):
+    figures = read_json(room / "metrics.json")
+    assert figures["cer_printed"] <= 0.02
+    assert figures["wer_printed"] <= 0.02
+    assert figures["table_f1_all"] >= 0.95
+    assert figures["pages_lost"] == 0
+    assert figures["answers_read"] >= 0.98
+    assert figures["hit_at_1"] > max(0.5, 10 * figures["hit_at_1_chance"])  # after twelve steps of the embedder
+    assert figures["claims_passed"] >= 0.95
+    assert figures["claims_flagged"] >= 0.95
+    undeclared = unwritten("rag", figures)
+    assert undeclared == []
+    assert len(read_jsonl(room / "scores.jsonl")) == figures["test_questions"]
+
+
+def test_nothing_that_must_not_be_read_is_shown(room, assistant):
+    assert read_json(room / "metrics.json")["leaks"] == 0
+    secret = [one for one in assistant.library.entries.values() if "everyone" not in one.readers]
+    assert secret
+    for view in (assistant.library.view([]), assistant.library.view(["nobody"])):
+        assert not {chunk.document for chunk in view.chunks} & {one.id for one in secret}
+    assert {one.id for one in secret} <= {chunk.document for chunk in assistant.library.view(["board"]).chunks}
+
+
+def test_what_is_served_answers_abstains_and_says_what_it_cannot_use(assistant):
+    question = {"question": "What is the price of the Amber lamp?", "groups": "board", "user": ""}
+    good, empty, long = assistant.predict([question, {"question": " "}, {"question": "x" * 1000}])
+    assert isinstance(good["answer"], str)
+    assert good["problem"] is None
+    assert empty["problem"] == "no question"
+    assert long["problem"].startswith("too long")
+    assert assistant.predict([question]) == [good]
+
+
+def test_examples_have_the_passage_that_answers_among_distractors(room):
+    from components.engines.language.records import Records
+
+    told = [one for one in Records(room / "examples", "test") if one.meta["value"]]
+    assert told
+    for one in told:
+        assert one.meta["value"] in one.texts["relevant"]
+        cited = int(one.texts["answer"][1])
+        assert f"[{cited}] {one.texts['relevant'].splitlines()[0]}" in one.texts["prompt"]
+    silent = [one for one in Records(room / "examples", "train") if not one.meta["value"]]
+    assert {one.texts["answer"] for one in silent} == {"none"}

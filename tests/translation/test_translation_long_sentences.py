@@ -1,0 +1,62 @@
+"""Test texts of 41 words and more: their slice is called "41+", a name that MLflow does not take."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.engines.generation.decoding import Decoding
+from components.engines.tracking.registry import version
+from components.engines.tracking.store import opened, store_of
+from components.translation.ingest import Ingest
+from tests.translation.small import DATA, TRAIN, small
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+NOUNS = {"cat": "chat", "dog": "chien", "house": "logis", "tree": "arbre", "bird": "oiseau", "road": "chemin"}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of the real room with a commit and a dvc.lock, with sentences of up to 60 words."""
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_DEFAULT_ARTIFACT_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    draw, rows = random.Random(0), ["en\tfr"]
+    for number in range(160):
+        words = [*draw.choices(list(NOUNS), k=50 if number % 2 else 6), f"number{number}"]
+        rows.append(" ".join(words) + "\t" + " ".join(NOUNS.get(word, word) for word in words))
+    (tmp_path / "pairs.tsv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "components").symlink_to(REPOSITORY / "components")
+    (tmp_path / ".gitignore").write_text("*\n!.gitignore\n!dvc.yaml\n")
+    stage = {"cmd": "register", "deps": ["model"], "outs": ["receipt.json"]}
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"translation-register": stage}}))
+    (tmp_path / "params.yaml").write_text("{}\n")
+    out = {"path": "model", "hash": "md5", "md5": "30de1.dir"}
+    lock = {"schema": "2.0", "stages": {"translation-finetune": {"cmd": "finetune", "outs": [out]}}}
+    (tmp_path / "dvc.lock").write_text(yaml.safe_dump(lock))
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
+    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "room"]):
+        subprocess.run([*git, *arguments], cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path
+
+
+def test_long_test_sentences_are_evaluated_and_registered(project):
+    source = Ingest(
+        source=str(project / "pairs.tsv"),
+        fields={"source": "en", "target": "fr"},
+        valid_fraction=0.15,
+        test_fraction=0.2,
+    )
+    room = small(project, ingest=source).run_all(*DATA, *TRAIN)
+    figures = room.evaluate()
+    assert figures["slices"]["length"]["41+"]["count"] > 5
+    room.run("register", decoding=Decoding(strategy="greedy", max_new_tokens=4))
+    found = version(project, "translation", 1)
+    bleu = figures["slices"]["length"]["41+"]["bleu"]
+    assert float(found.tags["genworks.metric.slices.length.41plus.bleu"]) == pytest.approx(bleu)
+    with opened(store_of(project)) as client:
+        logged = client.get_run(found.run_id).data.metrics
+    assert logged["slices.length.41plus.bleu"] == pytest.approx(bleu)
