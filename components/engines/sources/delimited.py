@@ -41,7 +41,7 @@ def read_delimited(file: SourceFile, opened: IO[bytes], wanted: list[str], readi
         delimiter, lines = says[1], lines[1:]
     else:
         delimiter = _delimiter(file, lines[:_SNIFFED_LINES], wanted, reading)
-    quoted = _is_quoted(file, lines, delimiter, reading)
+    quoted = _is_quoted(file, lines, delimiter, reading, cut)
     numbered = read_lines(file, stream, reading.layout.max_record_bytes)
     if not quoted:
         return _plain(file, numbered, delimiter, reading)
@@ -78,7 +78,8 @@ def _cells(line: str, delimiter: str) -> list[str]:
         return line.split(delimiter)
 
 
-def _is_quoted(file: SourceFile, lines: list[str], delimiter: str, reading: Reading) -> bool:
+def _is_quoted(file: SourceFile, lines: list[str], delimiter: str, reading: Reading, cut: bool) -> bool:
+    """Whether quotes enclose cells, by the first lines; `cut`: more lines follow them."""
     if reading.layout.quoted is not None:
         return reading.layout.quoted
     if file.format == "csv" or delimiter != _DEFAULTS["tsv"]:  # quotes as text are the custom of tabs alone
@@ -86,12 +87,12 @@ def _is_quoted(file: SourceFile, lines: list[str], delimiter: str, reading: Read
     plain = [line.split(delimiter) for line in lines]
     cells = [cell for row in plain for cell in row if cell]
     opened = [cell for cell in cells if cell.startswith('"')]
-    rows = _strictly(lines, delimiter) if opened else None
+    rows, open_at_end = _strictly(lines, delimiter) if opened else (None, False)
     if rows is None or len(set(map(len, rows))) > 1:
         return False
     uneven, doubled = len(set(map(len, plain))) > 1, any(_doubles(cell) for cell in opened)
     if not (uneven or doubled or len(opened) == len(cells) or all(map(_ENCLOSED.fullmatch, plain[0]))):
-        if len(rows) < len(plain):
+        if len(rows) < len(plain) and (cut or not open_at_end):
             raise StageError(
                 f"Its first lines are {len(plain)} rows if quotes are text, and {len(rows)} if quotes enclose cells",
                 where=file.name,
@@ -105,14 +106,15 @@ def _is_quoted(file: SourceFile, lines: list[str], delimiter: str, reading: Read
     return True
 
 
-def _strictly(lines: list[str], delimiter: str) -> list[list[str]] | None:
-    """The rows if `"` encloses cells; None where that cannot be. The last one may be cut, and does not count."""
+def _strictly(lines: list[str], delimiter: str) -> tuple[list[list[str]] | None, bool]:
+    """The rows if `"` encloses cells, None where that cannot be; and whether a last cell, which does not count, is open at the end."""
     rows: list[list[str]] = []
     try:
         rows.extend(csv.reader([f"{line}\n" for line in lines], strict=True, delimiter=delimiter))
     except csv.Error as error:
-        return rows if rows and "unexpected end of data" in str(error) else None
-    return rows
+        open_at_end = "unexpected end of data" in str(error)
+        return rows if rows and open_at_end else None, open_at_end
+    return rows, False
 
 
 def _doubles(cell: str) -> bool:

@@ -16,6 +16,7 @@ from components.engines.text.mail import GREETING, SIGN_OFF
 
 KINDS = ("EMAIL", "URL", "IP", "ACCOUNT", "CARD", "PHONE", "ADDRESS", "NAME")
 PLACEHOLDERS = tuple(f"<{kind}>" for kind in KINDS)
+_CARD_DIGITS = (13, 19)  # ISO/IEC 7812
 _TAKEN = "\0"  # stands where something was found, so that nothing is found there again
 
 
@@ -96,21 +97,21 @@ def _runs(
     for found in pattern.finditer(text):
         groups = [(found.start() + one.start(), found.start() + one.end()) for one in _GROUP.finditer(found[0])]
         taken: list[tuple[int, int]] = []
-        for size in range(len(groups), 0, -1):
+        for size in range(len(groups) if whole else min(len(groups), _CARD_DIGITS[1]), 0, -1):
             for first in range(len(groups) - size + 1):
                 start, end = groups[first][0], groups[first + size - 1][1]
                 alone = not whole or size == len(groups) or not text[start:end].replace(" ", "").isdigit()
-                free = all(end <= other or start >= last for other, last in taken)
-                if alone and free and accepted(text, start, end):
+                if alone and accepted(text, start, end) and all(end <= one or start >= last for one, last in taken):
                     taken.append((start, end))
         yield from taken
 
 
 def _is_card(text: str, start: int, end: int) -> bool:
-    """13 to 19 digits that pass the Luhn check."""
+    """A number of as many digits as cards have, not all the same, that passes the Luhn check."""
     signs = [int(sign) for sign in text[start:end] if sign.isdigit()]
-    doubled = sum(sum(divmod(sign * (1 + index % 2), 10)) for index, sign in enumerate(reversed(signs)))
-    return 13 <= len(signs) <= 19 and doubled % 10 == 0 and len(set(signs)) > 1
+    if not _CARD_DIGITS[0] <= len(signs) <= _CARD_DIGITS[1] or len(set(signs)) == 1:
+        return False
+    return sum(sum(divmod(sign * (1 + index % 2), 10)) for index, sign in enumerate(reversed(signs))) % 10 == 0
 
 
 def _is_phone(text: str, start: int, end: int, region: str) -> bool:
@@ -150,7 +151,7 @@ _IP = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 _IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]){11,30}(?!\w)")
-_CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,60}(?![\w-])")
+_CARD = re.compile(r"(?<![\w-])\d(?:[ -]?\d){12,}(?![\w-])")
 _GROUP = re.compile(r"\S*\d\S*")
 _ACCOUNT = re.compile(
     r"""\b(?:account|acct|a/c|routing|sort\ code|customer|member|policy|passport|licen[cs]e|SSN|social\ security)\b

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from components.engines.base.errors import GenworksError, StageError, UsageError
@@ -256,6 +256,7 @@ def test_a_document_larger_than_the_csv_modules_limit(tmp_path):
 
 
 @given(st.text(string.printable.replace("\0", ""), max_size=60))
+@example('"')
 def test_tsv_cells_hold_any_text_but_tabs_and_newlines(tmp_path_factory, text):
     text = text.replace("\t", "").replace("\n", "").rstrip("\r")
     path = write_bytes(tmp_path_factory.mktemp("tsv") / "a.tsv", io.BytesIO(f"x\ty\n{text}\t1\n".encode()).read())
