@@ -43,6 +43,7 @@ class SmartCompose(Pipeline):
             "following": "",
             "event": "type",
             "session": "example",
+            "elapsed_ms": 0.0,  # a typist who does not pause waits for `min_ms`, however fast this machine answers
         },
         {"typed": "Dear Anna,\nThank you f"},  # the other fields may be left out
     ]

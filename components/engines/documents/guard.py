@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import psutil
 
-from components.engines.base.errors import BadRecord
+from components.engines.base.errors import BadRecord, Transient
 from components.engines.base.params import Params
 
 _PAUSE_S = 0.02
@@ -38,6 +39,7 @@ class Guarded:
         self.make, self.caps, self.peak_mb = make, caps, 0.0
         self._child: Any = None
         self._pipe: Any = None
+        self._end: Callable[[], Any] = _nothing
 
     def __call__(self, *arguments: Any) -> Any:
         if self._child is None or not self._child.is_alive():
@@ -63,9 +65,21 @@ class Guarded:
         self._child = context.Process(target=_serve, args=(theirs, self.make), daemon=True)
         self._child.start()
         theirs.close()
-        if not self._pipe.poll(_START_S) or self._pipe.recv() != "ready":
+        # What is told when this object is collected keeps the pipe: a pipe that is collected first closes its descriptor, and a
+        # second close would then hit whatever was opened under that number meanwhile.
+        self._end = weakref.finalize(self, _ended, self._child, self._pipe)
+        try:
+            started = self._pipe.poll(_START_S) and self._pipe.recv() == "ready"
+        except (EOFError, OSError):
+            started = False
+        if not started:
+            self._child.join(_PAUSE_S)
+            code = self._child.exitcode
             self.close()
-            raise RuntimeError("the process that reads pages did not start")
+            raise Transient(
+                f"The process that reads pages did not start ({'no answer' if code is None else f'exit code {code}'})",
+                do="read above what it wrote; -9 is a lack of memory, -11 and -4 a crash in native code. Run again",
+            )
 
     def _watch(self) -> BadRecord | None:
         """Wait for the answer; why the page is given up, if it is."""
@@ -84,16 +98,19 @@ class Guarded:
         return None
 
     def close(self) -> None:
-        if self._child is not None:
-            self._child.kill()
-            self._child.join()
-            self._child = None
-        if self._pipe is not None:
-            self._pipe.close()
-            self._pipe = None
+        """End the child; the next call starts another."""
+        self._end()
+        self._child = self._pipe = None
 
-    def __del__(self) -> None:
-        self.close()
+
+def _nothing() -> None:
+    pass
+
+
+def _ended(child: Any, pipe: Any) -> None:
+    child.kill()
+    child.join()
+    pipe.close()
 
 
 def _serve(pipe: Any, make: Callable[[], Callable[..., Any]]) -> None:

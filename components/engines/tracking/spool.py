@@ -139,9 +139,9 @@ class Spool:
         self.release()
 
     def release(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        lock, self._lock = self._lock, None  # first, so that no two threads close it
+        if lock is not None:
+            os.close(lock)
 
 
 def _find_or_create(client: Any, store: Store, name: str, facts: dict[str, Any]) -> str:

@@ -1,13 +1,15 @@
 """A page that takes too much is given up; the next one is read by a new process."""
 
+import gc
 import json
 import os
 import time
 from functools import partial
+from multiprocessing.connection import Connection
 
 import pytest
 
-from components.engines.base.errors import BadRecord
+from components.engines.base.errors import BadRecord, Transient
 from components.engines.documents.guard import Guarded, PageCaps
 from components.engines.documents.parsing import PageMapper, pages_of, without_strangers
 from components.engines.documents.reader import Reading
@@ -55,6 +57,31 @@ def test_what_takes_too_much_or_ends_its_reader_has_a_reason_and_the_next_is_rea
         "confused": "page cannot be read",
         "bad": "of its own",
     }
+
+
+def dies():
+    os._exit(9)
+
+
+def test_a_reader_that_cannot_be_made_is_told_with_its_exit_code():
+    with pytest.raises(Transient, match=r"did not start \(exit code 9\)"):
+        Guarded(dies, PageCaps())("a page")
+
+
+def test_a_reader_that_is_collected_ends_its_process_and_closes_its_descriptor_once(monkeypatch):
+    """Collected in a cycle, in whatever order: a second close would hit a file that somebody else has opened since."""
+    closed = []
+    close = Connection._close
+    monkeypatch.setattr(Connection, "_close", lambda self: (closed.append(self._handle), close(self)))
+    guarded = Guarded(reader, PageCaps())
+    assert guarded("well") == "read well"
+    child, handle = guarded._child, guarded._pipe.fileno()
+    closed.clear()
+    guarded.itself = guarded
+    del guarded
+    gc.collect()
+    assert not child.is_alive()
+    assert closed.count(handle) == 1
 
 
 def library(folder, texts):

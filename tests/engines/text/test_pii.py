@@ -102,7 +102,9 @@ def test_no_address_or_number_that_stands_apart_is_left(text):
     assert "1111 1111" not in left
 
 
-@pytest.mark.parametrize("sign", ["a", "1", "a.", "1.", "1-", "1 ", "12 ", "4111 ", "a@", "x ", "1 St ", "http://", "A1", "Hi A", ":"])
+@pytest.mark.parametrize(
+    "sign", ["a", "1", "a.", "1.", "1-", "1 ", "12 ", "4111 ", "a@", "x ", "1 St ", "http://", "A1", "Hi A", ":"]
+)
 def test_long_texts_of_one_sign_take_time_in_proportion(sign):
     started = time.process_time()
     find_personal(sign * 20_000)
