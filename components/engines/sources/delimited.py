@@ -107,7 +107,7 @@ def _is_quoted(file: SourceFile, lines: list[str], delimiter: str, reading: Read
 
 
 def _strictly(lines: list[str], delimiter: str) -> tuple[list[list[str]] | None, bool]:
-    """The rows if `"` encloses cells, None where that cannot be; and whether a last cell, which does not count, is open at the end."""
+    """The rows if `"` encloses cells, None where that cannot be; and whether the last one, which does not count, is open."""
     rows: list[list[str]] = []
     try:
         rows.extend(csv.reader([f"{line}\n" for line in lines], strict=True, delimiter=delimiter))

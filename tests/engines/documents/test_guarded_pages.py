@@ -69,12 +69,15 @@ def test_a_reader_that_cannot_be_made_is_told_with_its_exit_code():
 
 
 def test_a_reader_that_is_collected_ends_its_process_and_closes_its_descriptor_once(monkeypatch):
-    """Collected in a cycle, in whatever order: a second close would hit a file that somebody else has opened since."""
+    """Collected in a cycle, its pipe first: a second close would hit a file that somebody else has opened since."""
     closed = []
     close = Connection._close
     monkeypatch.setattr(Connection, "_close", lambda self: (closed.append(self._handle), close(self)))
     guarded = Guarded(reader, PageCaps())
+    gc.freeze()
     assert guarded("well") == "read well"
+    gc.collect()
+    gc.unfreeze()  # what was made before now stands behind what was made since, and is looked at later
     child, handle = guarded._child, guarded._pipe.fileno()
     closed.clear()
     guarded.itself = guarded
