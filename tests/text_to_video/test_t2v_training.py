@@ -1,5 +1,6 @@
 """Training on stored or fresh encodings of videos and pictures together; stale stored ones are refused."""
 
+import re
 import numpy as np
 import pytest
 import torch
@@ -118,12 +119,12 @@ def test_stored_latents_of_other_preprocessing_are_refused(tmp_path, t2v_room):
 def test_a_damaged_sample_is_refused_with_its_name(tmp_path, t2v_room):
     room = small(tmp_path, t2v_room)
     room.run("cache_latents", dtype="fp32")
-    (shard, *_) = sorted((room.data / "latents").glob("train-*.tar"))
-    shard.chmod(0o644)
-    data = bytearray(shard.read_bytes())
-    place = data.index(b"embeddings")
-    data[place + 400 : place + 900] = bytes(500)
-    shard.write_bytes(data)
+    for shard in (room.data / "latents").glob("train-*.tar"):  # every sample: which ones a short training draws is chance
+        shard.chmod(0o644)
+        data = bytearray(shard.read_bytes())
+        for found in re.finditer(b"embeddings", shard.read_bytes()):
+            data[found.end() + 400] ^= 0xFF
+        shard.write_bytes(data)
     assert "damaged" in refused(room)
 
 
