@@ -100,12 +100,9 @@ def _configured(root: Path, system: str, blocks: dict[str, str]) -> dict[str, st
     """The files of all systems with the new blocks at their ends; every other character stays."""
     paths = {name: root / name for name in CONFIGURATION}
     texts = {name: path.read_text(encoding="utf-8") for name, path in paths.items()}
-    stages = [line.strip().rstrip(":") for line in blocks["dvc.yaml"].splitlines() if line.startswith(f"  {system}-")]
-    fingerprints = "".join(f"      - data/code/{stage}.json: {{persist: true}}\n" for stage in stages)
     heading = f"  # {system} ".ljust(120, "-")
-    dvc = appended(texts["dvc.yaml"], ["stages", "code", "outs"], fingerprints, paths["dvc.yaml"])
     return {
-        "dvc.yaml": appended(dvc, ["stages"], f"\n{heading}\n\n{blocks['dvc.yaml']}", paths["dvc.yaml"]),
+        "dvc.yaml": appended(texts["dvc.yaml"], ["stages"], f"\n{heading}\n\n{blocks['dvc.yaml']}", paths["dvc.yaml"]),
         "params.yaml": appended(texts["params.yaml"], [], "\n" + blocks["params.yaml"], paths["params.yaml"]),
         "prefect.yaml": appended(
             texts["prefect.yaml"], ["deployments"], "\n" + blocks["prefect.yaml"], paths["prefect.yaml"]

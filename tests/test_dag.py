@@ -23,10 +23,9 @@ def function_of(stage):
     return getattr(importlib.import_module(f"components.{system}.{name}"), name)
 
 
-def test_the_code_stage_writes_exactly_one_fingerprint_per_stage_and_keeps_them_while_it_runs():
-    outs = {next(iter(out)): next(iter(out.values())) for out in DAG["code"]["outs"]}
-    assert set(outs) == {f"data/code/{stage}.json" for stage in STAGES}
-    assert all(settings == {"persist": True} for settings in outs.values())
+def test_the_code_stage_writes_the_folder_of_fingerprints_and_keeps_it_while_it_runs():
+    """One output: DVC looks up each output in git's index, which for a file a stage took seconds."""
+    assert DAG["code"]["outs"] == [{"data/code": {"persist": True}}]
     assert DAG["code"]["always_changed"] is True
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 FILES = {
-    ".gitignore": "__pycache__/\n.work/\n/.prefect/\n/mlflow.db\n/data/toy/\n",
+    ".gitignore": "__pycache__/\n.work/\n/.prefect/\n/mlflow.db\n/data/toy/\n/data/code/\n",
     ".dvcignore": "__pycache__/\n",
     "params.yaml": """\
 # The toy's params: comments must survive edits.
@@ -239,10 +239,7 @@ stages:
     cmd: python -m components.engines.base.fingerprint
     always_changed: true
     outs:
-      - data/code/toy-make.json: {persist: true}
-      - data/code/toy-double.json: {persist: true}
-      - data/code/toy-square.json: {persist: true}
-      - data/code/toy-join.json: {persist: true}
+      - data/code: {persist: true}
   toy-make:
     cmd: python -m components.toy.make
     deps: [data/code/toy-make.json]

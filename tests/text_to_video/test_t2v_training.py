@@ -1,6 +1,7 @@
 """Training on stored or fresh encodings of videos and pictures together; stale stored ones are refused."""
 
 import re
+
 import numpy as np
 import pytest
 import torch
@@ -119,7 +120,9 @@ def test_stored_latents_of_other_preprocessing_are_refused(tmp_path, t2v_room):
 def test_a_damaged_sample_is_refused_with_its_name(tmp_path, t2v_room):
     room = small(tmp_path, t2v_room)
     room.run("cache_latents", dtype="fp32")
-    for shard in (room.data / "latents").glob("train-*.tar"):  # every sample: which ones a short training draws is chance
+    for shard in (room.data / "latents").glob(
+        "train-*.tar"
+    ):  # every sample: which ones a short training draws is chance
         shard.chmod(0o644)
         data = bytearray(shard.read_bytes())
         for found in re.finditer(b"embeddings", shard.read_bytes()):

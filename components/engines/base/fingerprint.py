@@ -251,7 +251,7 @@ def record_acceptance(
 
 
 def write_all(root: Path) -> list[str]:
-    """Write `data/code/<stage>.json` for every stage; returns the names whose file changed.
+    """Write `data/code/<stage>.json` for every stage and remove those of stages that are gone; returns the names that changed.
 
     The file of a stage that runs now is left alone: DVC records it when the stage ends, and what ran is the code it
     started with.
@@ -259,7 +259,12 @@ def write_all(root: Path) -> list[str]:
     folder = root / CODE_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     changed = []
-    for name, fingerprint in current(root, Digests(root)).items():
+    fingerprints = current(root, Digests(root))
+    for path in folder.glob("*.json"):
+        if path.stem not in fingerprints:
+            path.unlink()
+            changed.append(path.stem)
+    for name, fingerprint in fingerprints.items():
         path = folder / f"{name}.json"
         text = dump(fingerprint)
         same = path.exists() and path.read_text(encoding="utf-8") == text
