@@ -86,10 +86,33 @@ def write_tokenizer(
     require_passed(checked)
     if init_from:
         given = load_tokenizer(init_from)
-        if more:
-            padding = {} if given.pad_token not in (None, given.eos_token) else {"pad_token": SPECIAL["pad_token"]}
-            given.add_special_tokens({"extra_special_tokens": list(more), **padding})
+        add_marks(given, more)
         given.save_pretrained(folder)
     else:
         texts = (text for one in Records(cleaned, "train") for text in one.texts.values())
         train_bpe(texts, params, SPECIAL, single=single, strip=spaced, more=more, spaced=spaced).save_pretrained(folder)
+
+
+def add_marks(given: Any, more: Sequence[str]) -> None:
+    """Put those of `more` that it lacks into a checkpoint's tokenizer, and a pad token of its own."""
+    if more:
+        padding = {} if given.pad_token not in (None, given.eos_token) else {"pad_token": SPECIAL["pad_token"]}
+        given.add_special_tokens({"extra_special_tokens": list(more), **padding})
+
+
+def write_chat_tokenizer(params: Vocabulary, init_from: str | None, cleaned: Sequence[Path], folder: Path) -> Any:
+    """Write, and return, a tokenizer with the marks and the template of engines/language/chat_tokens.py: the checkpoint's, or one
+    trained on the records of all folders."""
+    from components.engines.language.chat_tokens import MARKS, TEMPLATE
+    from components.engines.language.records import Records
+    from components.engines.nn.checkpoints import load_tokenizer
+
+    if init_from:
+        words = load_tokenizer(init_from)
+        add_marks(words, MARKS)
+    else:
+        texts = (text for each in cleaned for one in Records(each, "train") for text in one.texts.values())
+        words = train_bpe(texts, params, SPECIAL, single="<s> $A", more=MARKS, strip=False, spaced=False)
+    words.chat_template = TEMPLATE
+    words.save_pretrained(folder)
+    return words

@@ -1,0 +1,1 @@
+"""The networks: language model, reward model, safety classifier."""

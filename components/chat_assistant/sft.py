@@ -1,0 +1,48 @@
+"""Supervised fine-tuning on conversations: what the assistant says is learnt, and nothing that it is told."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from components.chat_assistant.architecture import Architecture
+from components.engines.base import stage
+from components.engines.base.stage import StageContext
+from components.engines.training.stage import Trained, train_stage
+
+
+class Sft(Trained):
+    """Training. Not `enabled`, the pretrained model is handed on: for checkpoints that follow instructions already."""
+
+
+def sft(
+    params: Sft, architecture: Architecture, context: StageContext, cleaned: Path, pretrained: Path, sft: Path, sft_curve: Path
+) -> None:
+    """Write the model's folder (weights and tokenizer) and its loss curve (CSV)."""
+    from components.chat_assistant.networks import language_model
+    from components.engines.nn.checkpoints import load_tokenizer
+
+    learnt = train_stage(context, params, partial(instructing, params, architecture, cleaned, pretrained), sft_curve)
+    network = language_model.load(pretrained)
+    learnt.load(network)
+    language_model.save(network, load_tokenizer(pretrained), sft)
+
+
+def instructing(params: Sft, architecture: Architecture, cleaned: Path, pretrained: Path) -> Any:
+    """Build the task (also inside a Ray worker, so from plain arguments)."""
+    from components.chat_assistant.networks import language_model
+    from components.chat_assistant.tasks.reading import conversations
+    from components.engines.language.causal import CausalLM
+    from components.engines.language.chat_tokens import ChatTokens
+    from components.engines.nn.checkpoints import load_tokenizer
+
+    words = load_tokenizer(pretrained)
+    tokens = ChatTokens(words, architecture.max_tokens)
+    train, valid = (conversations(cleaned, split, tokens) for split in ("train", "valid"))
+    length = architecture.max_tokens if params.training.layout.pipeline > 1 else None  # stages expect one shape
+    return CausalLM(language_model.load(pretrained), train, valid, pad_id=words.pad_token_id, length=length)
+
+
+if __name__ == "__main__":
+    stage.main(sft)

@@ -1,0 +1,88 @@
+"""The safety classifier: requests and answers by category of harm, with harmless ones that look like them."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from components.chat_assistant.architecture import Architecture
+from components.engines.base import stage
+from components.engines.base.errors import UsageError
+from components.engines.base.stage import StageContext
+from components.engines.training.stage import Trained, train_stage
+
+HARMLESS = "harmless"
+
+
+class TrainSafety(Trained):
+    """Training on the categories that the requests are labelled with."""
+
+
+def train_safety(
+    params: TrainSafety,
+    architecture: Architecture,
+    context: StageContext,
+    cleaned: Path,
+    pretrained: Path,
+    safety: Path,
+    safety_curve: Path,
+) -> None:
+    """Write the classifier's folder (a sequence classifier with a label a category, and the tokenizer) and its loss curve (CSV)."""
+    from components.engines.nn.checkpoints import load_tokenizer
+
+    if not params.enabled:
+        raise UsageError(
+            "Nothing is served without a safety classifier",
+            where="params.yaml",
+            do="set chat_assistant.train_safety.enabled: true",
+        )
+    learnt = train_stage(context, params, partial(warning, params, architecture, cleaned, pretrained), safety_curve)
+    network = start(params, pretrained, labels_of(cleaned))
+    learnt.load(network)
+    network.save_pretrained(safety, safe_serialization=True)
+    load_tokenizer(pretrained).save_pretrained(safety)
+
+
+def warning(params: TrainSafety, architecture: Architecture, cleaned: Path, pretrained: Path) -> Any:
+    """Build the task (also inside a Ray worker, so from plain arguments)."""
+    from components.chat_assistant.tasks.harm import Harm
+    from components.chat_assistant.tasks.reading import requests
+    from components.engines.language.chat_tokens import ChatTokens
+    from components.engines.nn.checkpoints import load_tokenizer
+
+    words, labels = load_tokenizer(pretrained), labels_of(cleaned)
+    tokens = ChatTokens(words, architecture.max_tokens)
+    train, valid = (
+        [(ids, labels.index(category)) for ids, category, _ in requests(cleaned, split, tokens)]
+        for split in ("train", "valid")
+    )
+    return Harm(start(params, pretrained, labels), train, valid, pad_id=words.pad_token_id)
+
+
+def labels_of(cleaned: Path) -> list[str]:
+    """The categories of the training requests, `harmless` first."""
+    from components.engines.language.records import Records
+
+    found = {str(one.meta["category"]) for one in Records(cleaned / "requests", "train")}
+    if HARMLESS not in found or len(found) < 2:
+        raise UsageError(
+            f"Requests are needed of the category {HARMLESS} and of at least one other, not only {', '.join(sorted(found))}",
+            where="chat_assistant.ingest.requests",
+            do=f"call what may be answered {HARMLESS}",
+        )
+    return [HARMLESS, *sorted(found - {HARMLESS})]
+
+
+def start(params: TrainSafety, pretrained: Path, labels: list[str]) -> Any:
+    """The pretrained model's states under a new head."""
+    from components.chat_assistant.networks import language_model, scorer
+    from components.engines.base.seeds import seed_everything
+
+    base = language_model.load(pretrained)
+    seed_everything(params.training.seed, "network")
+    return scorer.on_top_of(base, labels)
+
+
+if __name__ == "__main__":
+    stage.main(train_safety)
