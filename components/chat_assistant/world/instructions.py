@@ -32,9 +32,9 @@ def draw(rng: random.Random, task: str | None = None) -> Instruction:
         relation, country = rng.choice(sorted(VALUES)), rng.choice(COUNTRIES)
         return Instruction(task, f"What is the {relation} of {country}?", FACTS[relation, country])
     if task == "count":
-        listed = rng.sample(WORDS, rng.randint(1, 5))
+        listed = rng.sample(WORDS, rng.randint(1, 4))
         return Instruction(task, f"How many words: {' '.join(listed)}?", str(len(listed)))
-    listed = rng.sample(WORDS, rng.randint(2, 4) if task == "copy" else rng.randint(2, 3))
+    listed = rng.sample(WORDS, rng.randint(2, 3))
     said = " ".join(listed)
     if task == "copy":
         return Instruction(task, f"Repeat: {said}.", said)
