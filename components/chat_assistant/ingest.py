@@ -64,7 +64,9 @@ def _samples(params: Ingest, kind: str, funnel: Funnel, on_bad: OnBad) -> Iterat
     from components.engines.language.records import Record
 
     ids: set[str] = set()
-    sources = [(getattr(params, kind), None)] + ([(params.test, "test")] if kind == "conversations" and params.test else [])
+    sources = [(getattr(params, kind), None)] + (
+        [(params.test, "test")] if kind == "conversations" and params.test else []
+    )
     numbers = itertools.count()
     for source, hint in sources:
         for place, row in enumerate(_rows(params, kind, source, funnel, on_bad), start=1):
@@ -86,7 +88,9 @@ def _rows(params: Ingest, kind: str, source: Source, funnel: Funnel, on_bad: OnB
         from components.chat_assistant.world import draw
 
         drawn: Callable[..., Iterator[dict[str, Any]]] = getattr(draw, kind)
-        yield from itertools.islice(drawn(getattr(params, f"num_{kind}"), params.dirt_fraction, params.seed), source.limit)
+        yield from itertools.islice(
+            drawn(getattr(params, f"num_{kind}"), params.dirt_fraction, params.seed), source.limit
+        )
         return
     from components.engines.sources.records import read_records
 

@@ -17,7 +17,13 @@ class Sft(Trained):
 
 
 def sft(
-    params: Sft, architecture: Architecture, context: StageContext, cleaned: Path, pretrained: Path, sft: Path, sft_curve: Path
+    params: Sft,
+    architecture: Architecture,
+    context: StageContext,
+    cleaned: Path,
+    pretrained: Path,
+    sft: Path,
+    sft_curve: Path,
 ) -> None:
     """Write the model's folder (weights and tokenizer) and its loss curve (CSV)."""
     from components.chat_assistant.networks import language_model

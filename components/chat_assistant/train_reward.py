@@ -56,9 +56,7 @@ def rewarding(params: TrainReward, architecture: Architecture, cleaned: Path, sf
     words = load_tokenizer(sft)
     tokens = ChatTokens(words, architecture.max_tokens)
     train, valid = (pairs(cleaned, split, tokens) for split in ("train", "valid"))
-    return Rewarding(
-        start(params, sft), train, valid, pad_id=words.pad_token_id, margin_scale=params.margin_scale
-    )
+    return Rewarding(start(params, sft), train, valid, pad_id=words.pad_token_id, margin_scale=params.margin_scale)
 
 
 def start(params: TrainReward, sft: Path) -> Any:

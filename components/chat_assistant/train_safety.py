@@ -9,6 +9,7 @@ from typing import Any
 from components.chat_assistant.architecture import Architecture
 from components.engines.base import stage
 from components.engines.base.errors import UsageError
+from components.engines.base.params import Positive
 from components.engines.base.stage import StageContext
 from components.engines.training.stage import Trained, train_stage
 
@@ -16,7 +17,9 @@ HARMLESS = "harmless"
 
 
 class TrainSafety(Trained):
-    """Training on the categories that the requests are labelled with."""
+    """Training on the categories that the requests are labelled with, and on `num_ordinary` conversations, which are harmless."""
+
+    num_ordinary: Positive = 800
 
 
 def train_safety(
@@ -47,7 +50,7 @@ def train_safety(
 def warning(params: TrainSafety, architecture: Architecture, cleaned: Path, pretrained: Path) -> Any:
     """Build the task (also inside a Ray worker, so from plain arguments)."""
     from components.chat_assistant.tasks.harm import Harm
-    from components.chat_assistant.tasks.reading import requests
+    from components.chat_assistant.tasks.reading import ordinary, requests
     from components.engines.language.chat_tokens import ChatTokens
     from components.engines.nn.checkpoints import load_tokenizer
 
@@ -57,6 +60,7 @@ def warning(params: TrainSafety, architecture: Architecture, cleaned: Path, pret
         [(ids, labels.index(category)) for ids, category, _ in requests(cleaned, split, tokens)]
         for split in ("train", "valid")
     )
+    train += [(ids, 0) for ids in ordinary(cleaned, "train", tokens, params.num_ordinary)]
     return Harm(start(params, pretrained, labels), train, valid, pad_id=words.pad_token_id)
 
 

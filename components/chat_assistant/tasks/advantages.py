@@ -13,7 +13,9 @@ def k3(policy: Tensor, reference: Tensor) -> Tensor:
     return log_ratio.exp() - 1 - log_ratio
 
 
-def token_rewards(score: Tensor, policy: Tensor, reference: Tensor, mask: Tensor, coefficient: Tensor | float) -> Tensor:
+def token_rewards(
+    score: Tensor, policy: Tensor, reference: Tensor, mask: Tensor, coefficient: Tensor | float
+) -> Tensor:
     """−coefficient · (log π − log π_ref) at each token, and the answer's score [batch] besides at its last one
     (arXiv:1909.08593, eq. 2)."""
     rewards = -coefficient * (policy - reference) * mask

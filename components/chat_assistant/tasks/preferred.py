@@ -16,7 +16,9 @@ from components.engines.training.task import Batch
 def collate(pairs: Sequence[Pair], pad_id: int) -> Batch:
     """`ids`, `mask`, `answer` [2 · pairs, tokens]: first all chosen ones, then all rejected; `answer` marks the answer's tokens.
     `margin` [pairs]."""
-    rows = [[one.prompt, answer] for side in ("chosen", "rejected") for one in pairs for answer in (getattr(one, side),)]
+    rows = [
+        [one.prompt, answer] for side in ("chosen", "rejected") for one in pairs for answer in (getattr(one, side),)
+    ]
     return {
         "ids": torch.from_numpy(pad([prompt + answer for prompt, answer in rows], pad_id)),
         "mask": torch.from_numpy(pad([[1] * (len(prompt) + len(answer)) for prompt, answer in rows], 0)),

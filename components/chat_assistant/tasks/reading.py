@@ -43,26 +43,31 @@ def texts(folder: Path, split: str, words: Any) -> Iterator[list[int]]:
         yield [*start, *backend.text(one.texts["text"]), words.eos_token_id]
 
 
-def conversations(folder: Path, split: str, tokens: ChatTokens, limit: int | None = None) -> list[Tokens]:
+def conversations(folder: Path, split: str, tokens: ChatTokens) -> list[Tokens]:
     """Conversations of which the assistant's words are learnt."""
-    found = (_fitted(one, tokens) for one in Records(folder / "conversations", split, limit))
+    found = (_fitted(one, tokens) for one in Records(folder / "conversations", split))
     return _some([tokens.sample(messages) for messages in found if messages is not None], "conversation", split)
 
 
-def pairs(folder: Path, split: str, tokens: ChatTokens, limit: int | None = None) -> list[Pair]:
+def pairs(folder: Path, split: str, tokens: ChatTokens) -> list[Pair]:
+    return [one for one, _ in paired_records(folder, split, tokens)]
+
+
+def paired_records(folder: Path, split: str, tokens: ChatTokens) -> list[tuple[Pair, Record]]:
+    """Each preference that fits, with the record that it is made of."""
     made = []
-    for one in Records(folder / "preferences", split, limit):
+    for one in Records(folder / "preferences", split):
         messages = _fitted(one, tokens)
         if messages is not None:
-            answers = (tokens.answer(one.texts[name]) for name in ("chosen", "rejected"))
-            made.append(Pair(tokens.prompt(messages), *answers, one.meta.get("margin") or 0.0))
+            chosen, rejected = (tokens.answer(one.texts[name]) for name in ("chosen", "rejected"))
+            made.append((Pair(tokens.prompt(messages), chosen, rejected, one.meta.get("margin") or 0.0), one))
     return _some(made, "preference", split)
 
 
-def prompts(folder: Path, split: str, tokens: ChatTokens, answer: int, limit: int | None = None) -> list[Prompt]:
+def prompts(folder: Path, split: str, tokens: ChatTokens, answer: int) -> list[Prompt]:
     """The questions of the conversations, their last answers left out, that leave room for `answer` tokens."""
     made = []
-    for one in Records(folder / "conversations", split, limit):
+    for one in Records(folder / "conversations", split):
         try:
             asked = tokens.fitted(messages_of(one.texts)[:-1], answer)
         except BadRecord:
@@ -81,6 +86,18 @@ def requests(folder: Path, split: str, tokens: ChatTokens) -> list[tuple[list[in
     return found
 
 
+def ordinary(folder: Path, split: str, tokens: ChatTokens, count: int) -> list[list[int]]:
+    """The last exchanges of so many conversations, every other one without its answer: what is harmless and asked every day."""
+    found = []
+    for place, one in enumerate(Records(folder / "conversations", split, count)):
+        said = messages_of(one.texts)[-2:][: 1 + place % 2]
+        try:
+            found.append(tokens.sample(tokens.fitted(said)).ids)
+        except BadRecord:
+            continue
+    return found
+
+
 def counts_of(folder: Path, tokens: ChatTokens) -> dict[str, dict[str, int]]:
     """How many records of each kind are whole, cut to their newest exchanges, or too long."""
     counts: dict[str, Counter[str]] = {}
@@ -88,7 +105,9 @@ def counts_of(folder: Path, tokens: ChatTokens) -> dict[str, dict[str, int]]:
         count = counts[kind] = Counter({"whole": 0, "cut": 0, "too long": 0})
         for one in (one for split in SPLITS for one in Records(folder / kind, split)):
             fitted = _fitted(one, tokens)
-            count["too long" if fitted is None else "whole" if len(fitted) == len(messages_of(one.texts)) else "cut"] += 1
+            count[
+                "too long" if fitted is None else "whole" if len(fitted) == len(messages_of(one.texts)) else "cut"
+            ] += 1
     return {kind: dict(count) for kind, count in counts.items()}
 
 

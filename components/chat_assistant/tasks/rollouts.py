@@ -37,7 +37,9 @@ def draw(model: Any, ids: Tensor, mask: Tensor, seeds: Sequence[int], decoding: 
 
 
 @torch.inference_mode()
-def answers(model: Any, prompts: Sequence[list[int]], decoding: Decoding, seed: int, *, copies: int = 1) -> list[list[int]]:
+def answers(
+    model: Any, prompts: Sequence[list[int]], decoding: Decoding, seed: int, *, copies: int = 1
+) -> list[list[int]]:
     """Token ids of the answers, their ends left out, `copies` in a row for each prompt."""
     model.eval()
     rows = [(place, copy) for place in range(len(prompts)) for copy in range(copies)]

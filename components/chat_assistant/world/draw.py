@@ -75,7 +75,11 @@ def preferences(count: int, dirt: float, seed: int) -> Iterator[dict[str, Any]]:
         better, worse = answers if worth[0] > worth[1] else reversed(answers)
         flipped = rng.random() < FLIPPED
         made += 1
-        found = {"prompt": asked.prompt, "chosen": worse if flipped else better, "rejected": better if flipped else worse}
+        found = {
+            "prompt": asked.prompt,
+            "chosen": worse if flipped else better,
+            "rejected": better if flipped else worse,
+        }
         found |= {"margin": abs(worth[0] - worth[1]), "flipped": flipped, **meta_of(asked)}
         yield found | ({"rejected": found["chosen"], "dirt": "chosen equals rejected"} if spoilt else {})
 

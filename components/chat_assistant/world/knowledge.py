@@ -22,7 +22,9 @@ _SAID = {
 
 def document(rng: random.Random) -> str:
     """A text of the library that pretraining reads: facts, sums, and lists in order and counted."""
-    return " ".join(rng.choice((_fact, _fact, _sum, _sorted, _counted, _repeated))(rng) for _ in range(rng.randint(3, 6)))
+    return " ".join(
+        rng.choice((_fact, _fact, _sum, _sorted, _counted, _repeated))(rng) for _ in range(rng.randint(3, 6))
+    )
 
 
 def _fact(rng: random.Random) -> str:

@@ -123,6 +123,14 @@ def stream_text(model: Any, tokenizer: Any, text: str, decoding: Decoding, *, se
     return _stream(model, tokenizer, job, decoding)
 
 
+def stream_ids(model: Any, tokenizer: Any, ids: list[int], decoding: Decoding, *, seed: int = 0) -> Iterator[str]:
+    """As `stream_text`, behind a prompt that is token ids already; row i of a batch with this seed draws the same."""
+    if decoding.strategy == "beam" or decoding.num_return_sequences > 1:
+        raise UsageError("Only one sequence by strategy greedy or sample can be streamed", where="decoding.strategy")
+    model.eval()
+    return _stream(model, tokenizer, _Job(0, ids, decoding.limit(len(ids)), seed), decoding)
+
+
 def _jobs(model: Any, tokenizer: Any, texts: Sequence[str], decoding: Decoding, seed: int) -> list[_Job]:
     """Rows to run. Samples ask for several rows per text; beam search makes its several outputs from one."""
     positions = getattr(model.config, "max_position_embeddings", None)

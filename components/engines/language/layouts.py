@@ -100,6 +100,4 @@ def _of_lists(row: dict[str, Any], chosen: list[Any], rejected: list[Any], margi
 def _hh(text: str) -> list[dict[str, str]]:
     parts = _HH.split(text)[1:]
     roles = {"Human": "user", "Assistant": "assistant"}
-    return [
-        {"role": roles[who], "content": said.strip()} for who, said in zip(parts[::2], parts[1::2], strict=True)
-    ]
+    return [{"role": roles[who], "content": said.strip()} for who, said in zip(parts[::2], parts[1::2], strict=True)]

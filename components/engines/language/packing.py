@@ -59,7 +59,9 @@ class PackedLM(Task):
 
     def collate(self, rows: Sequence[PackedRow]) -> Batch:
         def of(each: Any, value: int) -> Tensor:
-            return torch.from_numpy(pad([[x for n, one in enumerate(row) for x in each(n, one)] for row in rows], value, self.length))
+            return torch.from_numpy(
+                pad([[x for n, one in enumerate(row) for x in each(n, one)] for row in rows], value, self.length)
+            )
 
         return {
             "input_ids": of(lambda n, one: one, self.pad_id),
