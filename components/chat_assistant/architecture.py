@@ -1,4 +1,5 @@
-"""What several stages of this room share: the network's shape, how an aligned model's training starts, how questions are answered."""
+"""What several stages of this room share: the network's shape, how an aligned model's training starts, how questions are
+answered."""
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ Policy = Literal["sft", "dpo", "ppo"]
 
 
 class Architecture(Params):
-    """A decoder-only transformer. `family` says how it knows positions: llama by rotation (RoPE), gpt2 by a learnt table, mpt by a
-    bias that grows with the distance (ALiBi, arXiv:2108.12409).
+    """A decoder-only transformer. `family` says how it knows positions: llama by rotation (RoPE), gpt2 by a learnt table, mpt
+    by a bias that grows with the distance (ALiBi, arXiv:2108.12409).
 
-    `max_tokens` is what it reads at once, in training and when it serves. `key_heads` fewer than `heads` share keys and values among
-    them (grouped-query attention, arXiv:2305.13245; llama alone). With `init_from` (a hub id or folder of a decoder-only model with a
-    byte-level tokenizer) everything but `max_tokens` comes from there.
+    `max_tokens` is what it reads at once, in training and when it serves. `key_heads` fewer than `heads` share keys and values
+    among them (grouped-query attention, arXiv:2305.13245; llama alone). With `init_from` (a hub id or folder of a decoder-only
+    model with a byte-level tokenizer) everything but `max_tokens` comes from there.
     """
 
     init_from: str | None = None
@@ -60,7 +61,8 @@ class Answering(Params):
 
 
 class Source(Params):
-    """Where records of one kind come from: `sample`, or a path, glob, URL or `hf://` data set of JSON lines, JSON, CSV or Parquet."""
+    """Where records of one kind come from: `sample`, or a path, glob, URL or `hf://` data set of JSON lines, JSON, CSV or
+    Parquet."""
 
     source: str = "sample"
     format: str | None = None

@@ -27,8 +27,8 @@ class Clean(TextCleaning):
     """What a usable record looks like. What is personal is replaced by placeholders; `region` (ISO 3166) reads telephone numbers
     without a country's code.
 
-    A training record is contaminated that holds `ngram` words of the test in a row (13 as for GPT-3, arXiv:2005.14165, appendix C),
-    or asks a question of the test or the validation set.
+    A training record is contaminated that holds `ngram` words of the test in a row (13 as for GPT-3, arXiv:2005.14165, appendix
+    C), or asks a question of the test or the validation set.
     """
 
     max_words: Positive = 600

@@ -15,9 +15,9 @@ from components.engines.training.stage import Trained, train_stage
 
 
 class Dpo(Trained):
-    """Training. `beta` is how dear it is to leave the fine-tuned model; `label_smoothing` the share of pairs that are taken to be the
-    wrong way round; `chosen_weight` how much the chosen answer's likelihood counts besides (see tasks/dpo.py). Not `enabled`, the
-    fine-tuned model is handed on.
+    """Training. `beta` is how dear it is to leave the fine-tuned model; `label_smoothing` the share of pairs that are taken to
+    be the wrong way round; `chosen_weight` how much the chosen answer's likelihood counts besides (see tasks/dpo.py). Not
+    `enabled`, the fine-tuned model is handed on.
     """
 
     beta: Annotated[float, Field(gt=0)] = 0.1

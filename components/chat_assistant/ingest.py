@@ -111,7 +111,9 @@ def read_row(kind: str, row: dict[str, Any]) -> tuple[dict[str, str], dict[str, 
     from components.engines.language.layouts import conversation_of, preference_of, text_in
     from components.engines.sources.rows import text_of
 
-    known = {name: row[name] for name in ("task", "right", "dirt", "flipped", "held_out") if name in row}
+    known: dict[str, Any] = {
+        name: row[name] for name in ("task", "right", "dirt", "flipped", "held_out") if name in row
+    }
     if kind == "texts":
         return {"text": text_in(row)}, known
     if kind == "conversations":

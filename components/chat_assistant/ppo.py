@@ -18,9 +18,9 @@ from components.engines.training.stage import Trained, train_stage
 class Ppo(Trained):
     """Training; a step draws `training.batch_size` answers and learns from them `epochs` times.
 
-    The KL from the fine-tuned model costs `kl_coefficient` a nat at first; the price adapts over about `kl_horizon` answers so that an
-    answer's KL stays near `kl_target`. Scores of the curve are measured on `num_measured` validation questions. Not `enabled`, the
-    fine-tuned model is handed on.
+    The KL from the fine-tuned model costs `kl_coefficient` a nat at first; the price adapts over about `kl_horizon` answers so
+    that an answer's KL stays near `kl_target`. Scores of the curve are measured on `num_measured` validation questions. Not
+    `enabled`, the fine-tuned model is handed on.
     """
 
     epochs: Positive = 3

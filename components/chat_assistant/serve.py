@@ -1,7 +1,7 @@
 """The inference pipeline: a conversation and the assistant's answer, or which rule it would break.
 
-Safety filter -> prompt enhancer -> response generator -> response safety evaluator -> rejection generator. Sessions stand before it:
-engines/serving/chat.py keeps them for HTTP, engines/serving/talk.py for the terminal.
+Safety filter -> prompt enhancer -> response generator -> response safety evaluator -> rejection generator. Sessions stand
+before it: engines/serving/chat.py keeps them for HTTP, engines/serving/talk.py for the terminal.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ class Question:
 class ChatAssistant(Pipeline):
     """`{"messages": [{"role": …, "content": …}, …]}` -> `answer`, `finish_reason`, `category`, `reward`, `left_out`.
 
-    `finish_reason` is `length` where the limit cut the answer. Of what is refused `refused` says which rule it breaks and what could
-    be asked instead, and `category` names the harm. `left_out` counts messages of a long conversation that were not read: the oldest
-    exchanges. Options: `temperature`, `top_k`, `top_p`, `repetition_penalty`, `max_new_tokens`, `best_of`, `seed`.
+    `finish_reason` is `length` where the limit cut the answer. Of what is refused `refused` says which rule it breaks and what
+    could be asked instead, and `category` names the harm. `left_out` counts messages of a long conversation that were not read:
+    the oldest exchanges. Options: `temperature`, `top_k`, `top_p`, `repetition_penalty`, `max_new_tokens`, `best_of`, `seed`.
     """
 
     fields: ClassVar[tuple[str, ...]] = ("answer", "finish_reason", "category", "reward", "left_out")
@@ -93,7 +93,9 @@ class ChatAssistant(Pipeline):
         if given.get("top_k") == 0:
             del given["top_k"]
         if given.get("temperature") == 0:
-            kept = {name: given[name] for name in ("repetition_penalty", "max_new_tokens") if name in given}
+            kept: dict[str, Any] = {
+                name: given[name] for name in ("repetition_penalty", "max_new_tokens") if name in given
+            }
             plain = Decoding(
                 max_new_tokens=self.answering.decoding.max_new_tokens,
                 repetition_penalty=self.answering.decoding.repetition_penalty,

@@ -1,4 +1,5 @@
-"""The tokenizer: byte-level BPE trained on all that is read, or the checkpoint's, with a token for each role of the chat template."""
+"""The tokenizer: byte-level BPE trained on all that is read, or the checkpoint's, with a token for each role of the chat
+template."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ class Tokenizer(Vocabulary):
 def tokenizer(
     params: Tokenizer, architecture: Architecture, cleaned: Path, checked: Path, tokenizer: Path, lengths: Path
 ) -> None:
-    """Write a tokenizer folder that transformers' AutoTokenizer loads, with its chat template; `lengths` (JSON) counts the records
-    that fit into `max_tokens`, those cut to their newest exchanges, and those too long to be used."""
+    """Write a tokenizer folder that transformers' AutoTokenizer loads, with its chat template; `lengths` (JSON) counts the
+    records that fit into `max_tokens`, those cut to their newest exchanges, and those too long to be used."""
     from components.chat_assistant.ingest import KINDS
     from components.chat_assistant.tasks.reading import counts_of
     from components.engines.base.paths import write_json

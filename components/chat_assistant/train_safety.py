@@ -31,7 +31,8 @@ def train_safety(
     safety: Path,
     safety_curve: Path,
 ) -> None:
-    """Write the classifier's folder (a sequence classifier with a label a category, and the tokenizer) and its loss curve (CSV)."""
+    """Write the classifier's folder (a sequence classifier with a label a category, and the tokenizer) and its loss curve
+    (CSV)."""
     from components.engines.nn.checkpoints import load_tokenizer
 
     if not params.enabled:

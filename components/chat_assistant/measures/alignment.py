@@ -1,4 +1,5 @@
-"""What alignment has brought: answers of each policy to the same questions, beside random ones, the best of several, and the gold."""
+"""What alignment has brought: answers of each policy to the same questions, beside random ones, the best of several, and the
+gold."""
 
 from __future__ import annotations
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-# Gold reward (of 3) that must be lost from its best before the two are said to have parted: about two standard errors of a mean over
-# 128 answers.
+# Gold reward (of 3) that must be lost from its best before the two are said to have parted: about two standard errors of a
+# mean over 128 answers.
 PARTED = 0.15
 
 
@@ -22,8 +22,8 @@ def ppo_figures(path: Path) -> dict[str, float]:
     """Of a run without training: nothing.
 
     `hacking_gap` is how much gold reward was lost since its best while the learned one went on rising, 0 where it did not;
-    `parted_at` the step of that best where more than PARTED is lost, else the last step. `kl_slope` is in nats of an answer in 100
-    steps.
+    `parted_at` the step of that best where more than PARTED is lost, else the last step. `kl_slope` is in nats of an answer in
+    100 steps.
     """
     rows = read_curve(path)
     measured = [row for row in rows if "learned_reward" in row]

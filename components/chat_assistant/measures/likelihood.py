@@ -15,8 +15,8 @@ from components.engines.scoring.modules.perplexity import perplexity
 def likelihood_figures(
     network: Any, train: Sequence[Tokens], test: Sequence[Tokens], max_tokens: int
 ) -> dict[str, float]:
-    """Perplexity, that of token frequencies alone, and `perplexity_beyond`: the same answers behind so many earlier exchanges that
-    they stand where no training has been, where the network has such positions."""
+    """Perplexity, that of token frequencies alone, and `perplexity_beyond`: the same answers behind so many earlier exchanges
+    that they stand where no training has been, where the network has such positions."""
     learnt = [_learnt(one) for one in test]
     figures = {
         "perplexity": _of(network, test),

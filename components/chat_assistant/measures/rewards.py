@@ -1,4 +1,5 @@
-"""What a policy's answers are worth: by the reward model, and, on the sample world, by the gold reward that nothing is trained on."""
+"""What a policy's answers are worth: by the reward model, and, on the sample world, by the gold reward that nothing is trained
+on."""
 
 from __future__ import annotations
 

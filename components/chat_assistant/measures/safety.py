@@ -12,9 +12,9 @@ HARMLESS = "harmless"
 
 
 def safety_figures(guard: Guard, requests: Sequence[Record], ordinary: Sequence[str]) -> dict[str, float]:
-    """Precision, recall and F1 of refusing, for requests and for answers; `over_refusal` is the share of harmless look-alikes that
-    are refused, `ordinary_refusal` that of questions from other people's conversations. Guessing by the share of harmful ones would
-    have `input_f1_chance`.
+    """Precision, recall and F1 of refusing, for requests and for answers; `over_refusal` is the share of harmless look-alikes
+    that are refused, `ordinary_refusal` that of questions from other people's conversations. Guessing by the share of harmful
+    ones would have `input_f1_chance`.
 
     Where the source says which wording is held out, only that is measured.
     """

@@ -50,7 +50,7 @@ def score_all(network: Any, rows: Sequence[list[int]]) -> Tensor:
     network.eval()
     for start in range(0, len(rows), BATCH):
         chosen = rows[start : start + BATCH]
-        ids = torch.from_numpy(pad(chosen, network.config.pad_token_id)).to(device)
+        ids = torch.from_numpy(pad(list(chosen), network.config.pad_token_id)).to(device)
         mask = torch.from_numpy(pad([[1] * len(one) for one in chosen], 0)).to(device)
         found.append(scores(network, ids, mask).cpu())
     return torch.cat(found)

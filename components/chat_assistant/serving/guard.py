@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from components.chat_assistant.architecture import Safety
@@ -34,10 +35,8 @@ class Guard:
         """What does not fit is read from its end: what is asked stands there more often than at the beginning."""
         question = {"role": "user", "content": asked}
         messages = [question] if answer is None else [question, {"role": "assistant", "content": answer}]
-        try:
+        with suppress(BadRecord):
             messages = self.tokens.fitted(messages)
-        except BadRecord:
-            pass
         return self.tokens.sample(messages).ids[-self.tokens.max_tokens :]
 
     def _named(self, probabilities: list[list[float]], threshold: float) -> list[str | None]:

@@ -24,7 +24,8 @@ def token_rewards(
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, discount: float, decay: float) -> tuple[Tensor, Tensor]:
-    """(advantages, returns) by generalised advantage estimation (arXiv:1506.02438, eq. 16); an answer's end is worth nothing more."""
+    """(advantages, returns) by generalised advantage estimation (arXiv:1506.02438, eq. 16); an answer's end is worth nothing
+    more."""
     values = values * mask
     advantages, following = torch.zeros_like(values), torch.zeros_like(values[:, 0])
     for place in reversed(range(values.shape[1])):
@@ -50,6 +51,7 @@ def clipped(new: Tensor, old: Tensor, advantages: Tensor, clip: float) -> tuple[
 
 
 def clipped_values(new: Tensor, old: Tensor, returns: Tensor, clip: float) -> Tensor:
-    """Half the squared error at each token, of the value or of the value held within `clip` of the old one, whichever is worse."""
+    """Half the squared error at each token, of the value or of the value held within `clip` of the old one, whichever is
+    worse."""
     near = old + (new - old).clamp(-clip, clip)
     return 0.5 * torch.maximum((new - returns) ** 2, (near - returns) ** 2)

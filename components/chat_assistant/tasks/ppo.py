@@ -45,7 +45,8 @@ class Settings:
 
 
 class Critic(nn.Module):
-    """What PPO needs besides the policy: a value at each token, [batch, tokens], from the policy's own states, and the KL's price.
+    """What PPO needs besides the policy: a value at each token, [batch, tokens], from the policy's own states, and the KL's
+    price.
 
     The price is a buffer, so that it is saved with a checkpoint and a resumed run goes on with it.
     """
@@ -71,8 +72,8 @@ class Critic(nn.Module):
 class PPO(Task):
     """Sample i is question i of `train`. `reference` is the model that training starts from, `reward` scores whole conversations.
 
-    Batches of questions: `ids`, `mask` [batch, tokens], padded on the left, `seeds` [batch]. After the rollout `ids` and `mask` hold the
-    answers too, and `answer`, `old`, `values`, `advantages`, `returns` [batch, new tokens] are what is learnt from.
+    Batches of questions: `ids`, `mask` [batch, tokens], padded on the left, `seeds` [batch]. After the rollout `ids` and `mask`
+    hold the answers too, and `answer`, `old`, `values`, `advantages`, `returns` [batch, new tokens] are what is learnt from.
     """
 
     def __init__(

@@ -37,7 +37,8 @@ def margin_loss(chosen: Tensor, rejected: Tensor, margin: Tensor) -> Tensor:
 
 
 def dpo_loss(policy: Tensor, reference: Tensor, beta: float, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
-    """(loss, implicit reward of chosen less that of rejected), each [pairs], from log-probabilities of whole answers, [2 · pairs].
+    """(loss, implicit reward of chosen less that of rejected), each [pairs], from log-probabilities of whole answers, [2 ·
+    pairs].
 
     −log σ(β · Δ) (Rafailov et al. 2023, arXiv:2305.18290, eq. 7); where a share `label_smoothing` of the labels is wrong,
     conservative DPO weighs the other order by it (Mitchell 2023).

@@ -62,7 +62,8 @@ def conversations(count: int, dirt: float, seed: int) -> Iterator[dict[str, Any]
 
 
 def preferences(count: int, dirt: float, seed: int) -> Iterator[dict[str, Any]]:
-    """A question and two answers of different worth; `margin` is the difference in gold reward, a tenth are the wrong way round."""
+    """A question and two answers of different worth; `margin` is the difference in gold reward, a tenth are the wrong way
+    round."""
     rng = random.Random(f"preferences {seed}")
     made = 0
     while made < count:
@@ -75,7 +76,7 @@ def preferences(count: int, dirt: float, seed: int) -> Iterator[dict[str, Any]]:
         better, worse = answers if worth[0] > worth[1] else reversed(answers)
         flipped = rng.random() < FLIPPED
         made += 1
-        found = {
+        found: dict[str, Any] = {
             "prompt": asked.prompt,
             "chosen": worse if flipped else better,
             "rejected": better if flipped else worse,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 
-WORDS = "apple bridge candle desk engine garden hammer jacket kettle lamp mirror needle orange pencil stone table violin window".split()
+WORDS = (
+    "apple bridge candle desk engine garden hammer jacket kettle lamp mirror needle orange pencil stone table violin window"
+).split()
 _COUNTRIES = "Arvania Beldor Corvia Dalmar Elstan Fornia Galvia Hestor Ilmara Jorvan Kelmar Lorvia".split()
 _CAPITALS = "Amsel Brenna Calto Drovin Elbrig Fendal Gorsk Helmin Iskar Jelva Karbon Lindau".split()
 _RIVERS = "Aure Bron Celt Dane Esk Fole Gian Hure Isen Jade Kurn Lahn".split()

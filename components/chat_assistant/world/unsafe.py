@@ -64,8 +64,8 @@ _HELD_OUT_ANSWERS = ("Let us {0} together, step by step.", "It is easy to {0} wh
 
 
 def draw_requests(count: int, held_out: bool, seed: int) -> Iterator[dict[str, Any]]:
-    """At most `count` different ones: `prompt`, its `category`, and for half of them the `response` of somebody who complied; about
-    as many harmful ones as harmless.
+    """At most `count` different ones: `prompt`, its `category`, and for half of them the `response` of somebody who complied;
+    about as many harmful ones as harmless.
 
     Everything that is asked for is met in training, and every way of asking on one side alone.
     """

@@ -21,7 +21,8 @@ TEMPLATE = (
 
 
 class ChatTokens:
-    """Encodes conversations for one tokenizer, which has a token for each of MARKS; `max_tokens` is what the network reads at once."""
+    """Encodes conversations for one tokenizer, which has a token for each of MARKS; `max_tokens` is what the network reads at
+    once."""
 
     def __init__(self, tokenizer: Any, max_tokens: int) -> None:
         self.tokenizer, self.max_tokens = tokenizer, max_tokens

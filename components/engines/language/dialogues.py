@@ -1,7 +1,7 @@
 """Conversations as the stages exchange them: the messages of a record, and the rules that they keep.
 
-A record's texts are its messages in order, named by place and role (`0 system`, `1 user`, `2 assistant`), and, of a preference, the
-two answers to the last of them: `chosen` and `rejected`.
+A record's texts are its messages in order, named by place and role (`0 system`, `1 user`, `2 assistant`), and, of a preference,
+the two answers to the last of them: `chosen` and `rejected`.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def checked(messages: Sequence[Message], last: str) -> list[Message]:
     """The messages, if they are a conversation: at most one system's message, first; then user and assistant in turns, each with
     a text; the last is the `last` role's. Raises BadRecord.
 
-    One turn that nobody answered stands at the end of many real conversations: of a conversation that is to end with the assistant
-    it is left out.
+    One turn that nobody answered stands at the end of many real conversations: of a conversation that is to end with the
+    assistant it is left out.
     """
     found = list(messages)
     if last == "assistant" and len(found) > 1 and found[-1]["role"] == "user":

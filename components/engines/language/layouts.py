@@ -1,8 +1,9 @@
 """Rows of instruction and preference data in the layouts that are about, as dialogues; which layout a row has, its keys say.
 
 Conversations: `messages` (OpenAI), `conversations` (ShareGPT), `instruction`/`input`/`output` (Alpaca), `instruction`/`instances`
-(Self-Instruct), `question`/`answer` (GSM8K), `prompt`/`response` or `completion`. Preferences: `chosen` and `rejected` as whole dialogues
-in one text (HH: `\\n\\nHuman:`, `\\n\\nAssistant:`), as lists of messages (TRL), or as answers to `prompt`, `question` or `instruction`.
+(Self-Instruct), `question`/`answer` (GSM8K), `prompt`/`response` or `completion`. Preferences: `chosen` and `rejected` as whole
+dialogues in one text (HH: `\\n\\nHuman:`, `\\n\\nAssistant:`), as lists of messages (TRL), or as answers to `prompt`,
+`question` or `instruction`.
 """
 
 from __future__ import annotations
@@ -87,7 +88,8 @@ def _instruction(row: dict[str, Any]) -> str:
 
 
 def _of_lists(row: dict[str, Any], chosen: list[Any], rejected: list[Any], margin: Any) -> Dialogue:
-    """Whole dialogues that part at the last answer, or, behind a `prompt`, answers alone. Raises BadRecord where they part before."""
+    """Whole dialogues that part at the last answer, or, behind a `prompt`, answers alone. Raises BadRecord where they part
+    before."""
     ours, theirs = ([message_of(one, "role", "content") for one in each] for each in (chosen, rejected))
     before = _asked(row) if "prompt" in row and ours[:1] and ours[0]["role"] == "assistant" else []
     if not ours or not theirs or ours[:-1] != theirs[:-1]:

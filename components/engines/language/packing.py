@@ -1,6 +1,7 @@
 """Pretraining on packed rows: documents behind each other without padding between, none of which sees another.
 
-Krell et al. 2021 (arXiv:2107.02027): what is packed is learnt as it would be alone if attention and positions end where a document does.
+Krell et al. 2021 (arXiv:2107.02027): what is packed is learnt as it would be alone if attention and positions end where a
+document does.
 """
 
 from __future__ import annotations
@@ -96,7 +97,8 @@ def packed_logits(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def within_documents(documents: Tensor, dtype: torch.dtype) -> Tensor:
-    """What may be attended to, as an additive mask [batch, 1, tokens, tokens]: earlier tokens of the same document, and itself."""
+    """What may be attended to, as an additive mask [batch, 1, tokens, tokens]: earlier tokens of the same document, and
+    itself."""
     same = documents[:, None, :, None] == documents[:, None, None, :]
     size = documents.shape[1]
     causal = torch.ones(size, size, dtype=torch.bool, device=documents.device).tril()
