@@ -176,6 +176,11 @@ def _add_models(verb: Any) -> None:
     predict.add_argument(
         "--alias", default="champion", metavar="ALIAS", help="champion (default), previous or a number"
     )
+    predict.add_argument(
+        "--session", metavar="NAME", help="talk with a system that chats, line by line; the session is kept"
+    )
+    predict.add_argument("--user", metavar="NAME", help="whose session it is (default: who is logged in)")
+    predict.add_argument("--delete-session", action="store_true", help="remove the session and end")
     whatif = verb("whatif", "what a filter would keep at other thresholds, from stored scores")
     whatif.add_argument("system", metavar="SYSTEM")
     whatif.add_argument("--filter", metavar="NAME", help="of a system with several filters")

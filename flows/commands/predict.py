@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import getpass
 import os
 import re
 import signal
@@ -19,16 +20,21 @@ from components.engines.tracking import predict as program
 from components.engines.tracking.addresses import exists
 from components.engines.tracking.names import check_system
 from components.engines.tracking.scratch import scratch
+from components.engines.tracking.standing import champion_now
 from components.engines.tracking.store import reach, store_of
+from flows.child import python_environment
 from flows.commands.answer import Answer
 from flows.project import require_system, systems_of
 
+TALK = "components.engines.serving.talk"
 _PR_SET_PDEATHSIG = 1
 
 
 def run(arguments: argparse.Namespace, root: Path) -> Answer:
     if sum([bool(arguments.inputs), arguments.text is not None, arguments.file is not None]) > 1:
         raise UsageError("Inputs come from one place", do="give INPUT …, --text (--prompt) or --file, not two of them")
+    if arguments.session is not None or arguments.delete_session:
+        return _talk(arguments, root)
     store, system = store_of(root), check_system(arguments.system)
     if not exists(store.registry):
         require_system(root, system)
@@ -68,6 +74,38 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
         if code:
             complaints.seek(0)
             _explain(code, complaints.read().decode(errors="replace"), arguments, root)
+    return Answer(None, "")
+
+
+def _talk(arguments: argparse.Namespace, root: Path) -> Answer:
+    """A conversation with the champion: its answers go straight to the terminal, and it ends with its input."""
+    if arguments.session is None or arguments.alias != "champion" or arguments.out is not None or arguments.json:
+        raise UsageError(
+            "A session is talked with in text, with the champion", do="give --session NAME without these options"
+        )
+    system = check_system(arguments.system)
+    if not arguments.delete_session and champion_now(root, system) is None:
+        require_system(root, system)
+        raise UsageError(f"'{system}' has no champion to answer", do=f"genworks run {system}")
+    words = [sys.executable, "-m", TALK, system, "--session", arguments.session]
+    words += ["--user", arguments.user or getpass.getuser()]
+    words += ["--delete"] if arguments.delete_session else []
+    lines = arguments.inputs or ([] if arguments.text is None else [arguments.text])
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as complaints:
+        given.write("".join(f"{' '.join(line.splitlines())}\n" for line in lines).encode())
+        given.seek(0)
+        source = given if lines else _open(arguments.file) if arguments.file else None
+        done = subprocess.run(
+            words, stdin=source, stderr=complaints, env=python_environment(), cwd=root, check=False,
+            preexec_fn=_dying_with_parent(),
+        )  # fmt: skip
+        if done.returncode:
+            complaints.seek(0)
+            said = complaints.read().decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
+            what = next((line for line in reversed(said) if line.startswith("error: ")), said[-1]).removeprefix(
+                "error: "
+            )
+            raise (UsageError if done.returncode == UsageError.exit_code else StageError)(what)
     return Answer(None, "")
 
 
