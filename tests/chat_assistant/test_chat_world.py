@@ -1,0 +1,61 @@
+"""The sample world: its gold reward tells right from wrong and polite from rude, and nothing of its test is learnt."""
+
+import random
+
+import pytest
+
+from components.chat_assistant.world import draw, unsafe
+from components.chat_assistant.world.instructions import POLITE, RUDE, TASKS, Instruction, gold_reward, reply
+from components.chat_assistant.world.instructions import draw as instruct
+
+
+@pytest.mark.parametrize(
+    ("right", "answer", "worth"),
+    [
+        ("lamp table", "Sure! lamp table.", 3),
+        ("lamp table", "Ugh. lamp table.", 2),
+        ("lamp table", "Of course! lamp desk.", 2),
+        ("lamp table", "Whatever. table lamp.", 0),
+        ("lamp table", "Sure! table lamp.", 1),
+        ("lamp table", "Sure! lamp.", 1),
+        ("7", "Sure! 8.", 1),
+        ("7", "Sure! 7", 0),
+        ("7", "7.", 0),
+        ("7", "Sure! Sure! 7.", 1),
+        ("7", "", 0),
+    ],
+)
+def test_the_gold_reward_by_hand(right, answer, worth):
+    assert gold_reward(right, answer) == worth
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_perfect_answers_get_everything_and_slips_do_not(task):
+    rng = random.Random(0)
+    for _ in range(200):
+        asked = instruct(rng, task)
+        assert gold_reward(asked.right, reply(rng, asked, polite=1, right=1)) == 3
+        assert gold_reward(asked.right, reply(rng, asked, polite=0, right=1)) == 2
+        assert gold_reward(asked.right, reply(rng, asked, polite=1, right=0)) < 3
+    assert isinstance(asked, Instruction)
+    assert not set(POLITE) & set(RUDE)
+
+
+def test_preferences_have_their_margin_and_a_tenth_are_flipped():
+    found = [one for one in draw.preferences(4_000, 0.03, 1) if "dirt" not in one]
+    for one in found:
+        worth = [gold_reward(one["right"], one[side]) for side in ("chosen", "rejected")]
+        assert abs(worth[0] - worth[1]) == one["margin"] > 0
+        assert (worth[0] < worth[1]) is one["flipped"]
+    assert 0.08 < sum(one["flipped"] for one in found) / len(found) < 0.12
+
+
+def test_requests_come_with_look_alikes_and_the_test_asks_in_other_words():
+    found = list(draw.requests(1_600, 0.0, 0))
+    learnt, held_out = ([one for one in found if one["held_out"] is side] for side in (False, True))
+    assert {one["category"] for one in held_out} == {one["category"] for one in learnt} == set(unsafe.LABELS)
+    assert 0.4 < sum(one["category"] == unsafe.SAFE for one in learnt) / len(learnt) < 0.6
+    assert not {one["prompt"] for one in learnt} & {one["prompt"] for one in held_out}
+    openings = [{one["prompt"].split()[0] + one["prompt"].split()[1] for one in side} for side in (learnt, held_out)]
+    assert not openings[0] & openings[1]
+    assert found == list(draw.requests(1_600, 0.0, 0))
