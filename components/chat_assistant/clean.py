@@ -135,13 +135,13 @@ def _plain(text: str) -> str:
 
 
 def _dirt(records: Path, cleaned: Path) -> dict[str, float]:
-    """The share of the sample world's dirt that was caught here or freed of what made it dirty."""
+    """The share of the sample world's dirt that would have been learnt and was caught; what is personal is not dropped but
+    replaced."""
     from components.engines.language.records import Records
-    from components.engines.sources.splits import SPLITS
 
-    kept = {one.key for split in SPLITS for one in Records(cleaned, split)}
+    kept = {one.key for one in Records(cleaned, "train")}
     found: dict[str, list[bool]] = {}
-    for one in (one for split in SPLITS for one in Records(records, split)):
+    for one in Records(records, "train"):
         if (dirt := one.meta.get("dirt")) and dirt != "personal":
             found.setdefault(f"dirt_recall_{dirt.replace(' ', '_')}", []).append(one.key not in kept)
     return {name: sum(caught) / len(caught) for name, caught in found.items()}

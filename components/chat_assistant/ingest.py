@@ -39,7 +39,7 @@ class Ingest(Kept):
     text: TextLayout = TextLayout()
     num_texts: Positive = 6_000
     num_conversations: Positive = 12_000
-    num_preferences: Positive = 12_000
+    num_preferences: Positive = 20_000
     num_requests: Positive = 1_600
     dirt_fraction: Fraction = 0.04
     max_bad_fraction: MaxBadFraction = 0.1

@@ -52,7 +52,9 @@ def test_the_dpo_task_is_trls_sigmoid_loss_with_label_smoothing():
 
     theirs, chosen = 0.0, 0.0
     for one in PAIRS:
-        ratios = [logp(model, one.prompt, side) - logp(reference, one.prompt, side) for side in (one.chosen, one.rejected)]
+        ratios = [
+            logp(model, one.prompt, side) - logp(reference, one.prompt, side) for side in (one.chosen, one.rejected)
+        ]
         logits = ratios[0] - ratios[1]
         theirs += -logsigmoid(beta * logits) * (1 - smoothing) - logsigmoid(-beta * logits) * smoothing
         chosen += logp(model, one.prompt, one.chosen)
@@ -130,7 +132,13 @@ def test_whitening_is_over_the_mask():
 
 @pytest.mark.parametrize(
     ("ratio", "advantage", "loss", "bound"),
-    [(1.0, 2.0, -2.0, False), (1.5, 2.0, -2.4, True), (1.5, -2.0, 3.0, False), (0.5, 2.0, -1.0, False), (0.5, -2.0, 1.6, True)],
+    [
+        (1.0, 2.0, -2.0, False),
+        (1.5, 2.0, -2.4, True),
+        (1.5, -2.0, 3.0, False),
+        (0.5, 2.0, -1.0, False),
+        (0.5, -2.0, 1.6, True),
+    ],
 )
 def test_the_clipped_objective_by_hand(ratio, advantage, loss, bound):
     found, decided = clipped(torch.tensor([math.log(ratio)]), torch.zeros(1), torch.tensor([advantage]), 0.2)

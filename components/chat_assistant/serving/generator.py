@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from components.chat_assistant.networks.scorer import score_all
-from components.chat_assistant.tasks.rollouts import answers
-from components.engines.base.seeds import derive
+from components.chat_assistant.tasks.rollouts import answers, row_seed
 from components.engines.generation.decoding import Decoding
 from components.engines.generation.text import stream_ids
 from components.engines.language.chat_tokens import ChatTokens
@@ -45,8 +44,8 @@ class Generator:
 
     def stream(self, asked: list[Message], decoding: Decoding, seed: int) -> Iterator[str]:
         """Pieces of the one answer that `make` draws with the same seed."""
-        row = derive(seed, "answer", 0, 0)
-        return stream_ids(self.model, self.tokens.tokenizer, self.tokens.prompt(asked), decoding, seed=row)
+        ids = self.tokens.prompt(asked)
+        return stream_ids(self.model, self.tokens.tokenizer, ids, decoding, seed=row_seed(seed, ids))
 
     def _text(self, ids: list[int]) -> str:
         return self.tokens.tokenizer.decode(ids, skip_special_tokens=True).strip()

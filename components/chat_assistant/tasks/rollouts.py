@@ -36,6 +36,11 @@ def draw(model: Any, ids: Tensor, mask: Tensor, seeds: Sequence[int], decoding: 
     return answers, (ended.cumsum(1) - ended.long() == 0).long()
 
 
+def row_seed(seed: int, prompt: Sequence[int], copy: int = 0) -> int:
+    """Draws belong to the question, not to its place among others: equal questions are answered alike."""
+    return derive(seed, "answer", " ".join(map(str, prompt)), copy)
+
+
 @torch.inference_mode()
 def answers(
     model: Any, prompts: Sequence[list[int]], decoding: Decoding, seed: int, *, copies: int = 1
@@ -49,7 +54,7 @@ def answers(
     for start in range(0, len(order), BATCH):
         chosen = order[start : start + BATCH]
         ids, mask = left_padded([prompts[place] for place, _ in chosen], model.config.pad_token_id)
-        seeds = [derive(seed, "answer", place, copy) for place, copy in chosen]
+        seeds = [row_seed(seed, prompts[place], copy) for place, copy in chosen]
         made, kept = draw(model, ids.to(device), mask.to(device), seeds, decoding)
         for row, tokens, length in zip(chosen, made.tolist(), kept.sum(1).tolist(), strict=True):
             answer = tokens[:length]

@@ -26,15 +26,15 @@ class Instruction:
 def draw(rng: random.Random, task: str | None = None) -> Instruction:
     task = task or rng.choice(TASKS)
     if task == "sum":
-        one, other = rng.randrange(10), rng.randrange(10)
+        one, other = rng.randrange(8), rng.randrange(8)
         return Instruction(task, f"What is {one} plus {other}?", str(one + other))
     if task == "fact":
         relation, country = rng.choice(sorted(VALUES)), rng.choice(COUNTRIES)
         return Instruction(task, f"What is the {relation} of {country}?", FACTS[relation, country])
     if task == "count":
-        listed = rng.sample(WORDS, rng.randint(1, 4))
+        listed = rng.sample(WORDS, rng.randint(1, 3))
         return Instruction(task, f"How many words: {' '.join(listed)}?", str(len(listed)))
-    listed = rng.sample(WORDS, rng.randint(2, 3))
+    listed = rng.sample(WORDS, 2)
     said = " ".join(listed)
     if task == "copy":
         return Instruction(task, f"Repeat: {said}.", said)
@@ -70,7 +70,8 @@ def _wrong(rng: random.Random, asked: Instruction) -> str:
     """A slip: another number, another name, a word replaced or two in the wrong order."""
     words = asked.right.split(" ")
     if asked.task in ("sum", "count"):
-        return str(max(int(asked.right) + rng.choice((-2, -1, 1, 2)), 0))
+        near = {int(asked.right) + step for step in (-2, -1, 1, 2)}
+        return str(rng.choice(sorted(number for number in near if number >= 0)))
     if asked.task == "fact":
         return rng.choice([value for values in VALUES.values() for value in values if value != asked.right])
     place = rng.randrange(len(words))

@@ -35,20 +35,20 @@ def _fact(rng: random.Random) -> str:
 
 
 def _sum(rng: random.Random) -> str:
-    one, other = rng.randrange(10), rng.randrange(10)
+    one, other = rng.randrange(8), rng.randrange(8)
     return f"{one} plus {other} is {one + other}."
 
 
 def _sorted(rng: random.Random) -> str:
-    listed = rng.sample(WORDS, rng.randint(2, 3))
+    listed = rng.sample(WORDS, 2)
     return f"In order, {' '.join(listed)} are {' '.join(sorted(listed))}."
 
 
 def _counted(rng: random.Random) -> str:
-    listed = rng.sample(WORDS, rng.randint(1, 4))
+    listed = rng.sample(WORDS, rng.randint(1, 3))
     return f"In {' '.join(listed)} there are {len(listed)} words."
 
 
 def _repeated(rng: random.Random) -> str:
-    listed = " ".join(rng.sample(WORDS, rng.randint(2, 3)))
+    listed = " ".join(rng.sample(WORDS, 2))
     return f"Say {listed}, and say {listed}."

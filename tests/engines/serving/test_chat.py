@@ -75,10 +75,10 @@ class Talker:
 
 
 @contextlib.contextmanager
-def running(talker, folder):
+def running(talker, folder, system="talker"):
     logs = [EventLog(Database(f"sqlite:///{folder / name}.db")) for name in ("online", "spool")]
     recorder = Recorder(*logs)
-    service = Service({"talker": talker}, recorder)
+    service = Service({system: talker}, recorder)
     app = create_app(service, Chats(service, Sessions(logs[0].database)))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
