@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from components.chat_assistant.serve import ChatAssistant
-from components.chat_assistant.tasks.ppo import PPO as PPOTask
 from components.engines.base.errors import UsageError
 from components.engines.base.paths import digest_path, read_json, read_jsonl
 from components.engines.language.chat_tokens import MARKS
@@ -64,7 +63,7 @@ def test_what_is_saved_loads_in_plain_transformers(room):
 
 
 def test_the_rollout_is_what_generate_draws_and_its_figures_are_those_of_the_networks(room):
-    task: PPOTask = make_ppo(str(room.root))
+    task = make_ppo(str(room.root))
     for module in (*task.modules.values(), *task.frozen.values()):
         module.eval()
     with torch.no_grad():

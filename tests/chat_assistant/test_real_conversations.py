@@ -44,7 +44,7 @@ def test_real_data_go_through_by_params_alone(tmp_path, conversations, preferenc
     for kind in ("conversations", "preferences"):
         assert counts[kind]["kept"] > 0.5 * len(rows if kind == "conversations" else range(pairs)), counts[kind]
     # the library holds the questions of the test: those that are long enough are found
-    test = [one for one in Records(room.data / "cleaned/conversations", "test")]
+    test = list(Records(room.data / "cleaned/conversations", "test"))
     long = [one for one in test if len(" ".join(one.texts.values()).split()) > 20]
     assert counts["texts"]["rejected"]["contaminated"] > 0.5 * len(long) > 0
     lengths = read_json(room.reports / "lengths.json")

@@ -1,4 +1,4 @@
-"""Messages as tokens: the template's own tokens cannot be written by a user, only the assistant is learnt, and long ones are cut."""
+"""Messages as tokens: nobody can write the template's own tokens, only the assistant is learnt, and long ones are cut."""
 
 import numpy as np
 import pytest

@@ -43,4 +43,4 @@ def test_a_refusal_is_shown_and_kept_and_a_failure_is_one(chats):
     assert ask(chats, "no") == ["that is harmful"]
     with pytest.raises(StageError, match="failed on this input"):
         ask(chats, "x fail")
-    assert [one.answer for one in chats.sessions.answered("ann", "work", most=9)][0] == "that is harmful"
+    assert chats.sessions.answered("ann", "work", most=9)[0].answer == "that is harmful"
