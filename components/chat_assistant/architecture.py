@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 
 from components.engines.base.params import Fraction, Params, Positive
 from components.engines.generation.decoding import Decoding
+from components.engines.nn.lora import Lora
+from components.engines.training.stage import Trained
 
 Family = Literal["llama", "gpt2", "mpt"]
 Policy = Literal["sft", "dpo", "ppo"]
@@ -38,6 +40,12 @@ class Architecture(Params):
         if self.heads % self.key_heads:
             raise ValueError(f"key_heads {self.key_heads} do not divide heads {self.heads}")
         return self
+
+
+class Adapted(Trained):
+    """Training of the whole network, or, with `lora`, of low-rank adapters that are merged when it is done."""
+
+    lora: Lora | None = None
 
 
 class Safety(Params):

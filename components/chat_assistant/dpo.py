@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from components.chat_assistant.architecture import Architecture
+from components.chat_assistant.architecture import Adapted, Architecture
 from components.engines.base import stage
 from components.engines.base.stage import StageContext
-from components.engines.training.stage import Trained, train_stage
+from components.engines.training.stage import train_stage
 
 
-class Dpo(Trained):
+class Dpo(Adapted):
     """Training. `beta` is how dear it is to leave the fine-tuned model; `label_smoothing` the share of pairs that are taken to
     be the wrong way round; `chosen_weight` how much the chosen answer's likelihood counts besides (see tasks/dpo.py). Not
     `enabled`, the fine-tuned model is handed on.
@@ -31,11 +31,12 @@ def dpo(
     """Write the model's folder (weights and tokenizer) and its curve (CSV), with the log-probabilities of chosen and rejected."""
     from components.chat_assistant.networks import language_model
     from components.engines.nn.checkpoints import load_tokenizer
+    from components.engines.nn.low_rank import adapt, merge
 
     learnt = train_stage(context, params, partial(preferring, params, architecture, cleaned, sft), dpo_curve)
-    network = language_model.load(sft)
+    network = adapt(language_model.load(sft), params.lora)
     learnt.load(network)
-    language_model.save(network, load_tokenizer(sft), dpo)
+    language_model.save(merge(network), load_tokenizer(sft), dpo)
 
 
 def preferring(params: Dpo, architecture: Architecture, cleaned: Path, sft: Path) -> Any:
@@ -45,12 +46,13 @@ def preferring(params: Dpo, architecture: Architecture, cleaned: Path, sft: Path
     from components.chat_assistant.tasks.reading import pairs
     from components.engines.language.chat_tokens import ChatTokens
     from components.engines.nn.checkpoints import load_tokenizer
+    from components.engines.nn.low_rank import adapt
 
     words = load_tokenizer(sft)
     tokens = ChatTokens(words, architecture.max_tokens)
     train, valid = (pairs(cleaned, split, tokens) for split in ("train", "valid"))
     return DirectPreference(
-        language_model.load(sft),
+        adapt(language_model.load(sft), params.lora),
         language_model.load(sft),
         train,
         valid,

@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from components.chat_assistant.architecture import Answering, Architecture
+from components.chat_assistant.architecture import Adapted, Answering, Architecture
 from components.engines.base import stage
 from components.engines.base.params import Fraction, Positive
 from components.engines.base.stage import StageContext
-from components.engines.training.stage import Trained, train_stage
+from components.engines.training.stage import train_stage
 
 
-class Ppo(Trained):
+class Ppo(Adapted):
     """Training; a step draws `training.batch_size` answers and learns from them `epochs` times.
 
     The KL from the fine-tuned model costs `kl_coefficient` a nat at first; the price adapts over about `kl_horizon` answers so
@@ -50,12 +50,13 @@ def ppo(
     """Write the model's folder (weights and tokenizer) and its curve (CSV): learned and gold reward, KL, entropy over steps."""
     from components.chat_assistant.networks import language_model
     from components.engines.nn.checkpoints import load_tokenizer
+    from components.engines.nn.low_rank import adapt, merge
 
     make = partial(reinforcing, params, architecture, answering, cleaned, sft, reward)
     learnt = train_stage(context, params, make, ppo_curve)
-    network = language_model.load(sft)
+    network = adapt(language_model.load(sft), params.lora)
     learnt.load(network)
-    language_model.save(network, load_tokenizer(sft), ppo)
+    language_model.save(merge(network), load_tokenizer(sft), ppo)
 
 
 def reinforcing(
@@ -69,19 +70,21 @@ def reinforcing(
     from components.engines.generation.decoding import Decoding
     from components.engines.language.chat_tokens import ChatTokens
     from components.engines.nn.checkpoints import load_tokenizer
+    from components.engines.nn.low_rank import adapt
 
     words, limit = load_tokenizer(sft), answering.decoding.max_new_tokens
     tokens = ChatTokens(words, architecture.max_tokens)
     train, valid = (prompts(cleaned, split, tokens, limit) for split in ("train", "valid"))
     judge_model, reference = scorer.load(reward), language_model.load(sft)
     settings = Settings(
-        **params.model_dump(exclude={"enabled", "training", "num_measured"}),
+        **params.model_dump(exclude={"enabled", "training", "lora", "num_measured"}),
         max_new_tokens=limit,
         seed=params.training.seed,
     )
     drawing = Decoding(strategy="sample", temperature=params.temperature, max_new_tokens=limit)
     judge = Judge(words, judge_model, reference, first(valid, params.num_measured), drawing, params.training.seed)
-    return PPO(language_model.load(sft), reference, judge_model, train, judge.figures, settings)
+    policy = adapt(language_model.load(sft), params.lora)
+    return PPO(policy, reference, judge_model, train, judge.figures, settings)
 
 
 if __name__ == "__main__":

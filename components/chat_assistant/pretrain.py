@@ -6,13 +6,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.chat_assistant.architecture import Architecture
+from components.chat_assistant.architecture import Adapted, Architecture
 from components.engines.base import stage
 from components.engines.base.stage import StageContext
-from components.engines.training.stage import Trained, require_something, train_stage
+from components.engines.training.stage import require_something, train_stage
 
 
-class Pretrain(Trained):
+class Pretrain(Adapted):
     """Training on rows of `architecture.max_tokens` tokens. Not `enabled`, the checkpoint of `init_from` is used as it is."""
 
 
@@ -28,13 +28,14 @@ def pretrain(
     """Write the model's folder (weights and tokenizer) and its loss curve (CSV)."""
     from components.chat_assistant.networks import language_model
     from components.engines.nn.checkpoints import load_tokenizer
+    from components.engines.nn.low_rank import adapt, merge
 
     require_something(context, params, architecture.init_from)
     learnt = train_stage(context, params, partial(packing, params, architecture, cleaned, tokenizer), pretrain_curve)
     words = load_tokenizer(tokenizer)
-    network = start(params, architecture, words)
+    network = adapt(start(params, architecture, words), params.lora)
     learnt.load(network)
-    language_model.save(network, words, pretrained)
+    language_model.save(merge(network), words, pretrained)
 
 
 def packing(params: Pretrain, architecture: Architecture, cleaned: Path, tokenizer: Path) -> Any:
@@ -42,10 +43,12 @@ def packing(params: Pretrain, architecture: Architecture, cleaned: Path, tokeniz
     from components.chat_assistant.tasks.reading import texts
     from components.engines.language.packing import PackedLM, pack
     from components.engines.nn.checkpoints import load_tokenizer
+    from components.engines.nn.low_rank import adapt
 
     words, length = load_tokenizer(tokenizer), architecture.max_tokens
     train, valid = (pack(texts(cleaned, split, words), length) for split in ("train", "valid"))
-    return PackedLM(start(params, architecture, words), train, valid, pad_id=words.pad_token_id, length=length)
+    network = adapt(start(params, architecture, words), params.lora)
+    return PackedLM(network, train, valid, pad_id=words.pad_token_id, length=length)
 
 
 def start(params: Pretrain, architecture: Architecture, tokenizer: Any) -> Any:

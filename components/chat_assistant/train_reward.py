@@ -8,14 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from components.chat_assistant.architecture import Architecture
+from components.chat_assistant.architecture import Adapted, Architecture
 from components.engines.base import stage
 from components.engines.base.errors import UsageError
 from components.engines.base.stage import StageContext
-from components.engines.training.stage import Trained, train_stage
+from components.engines.training.stage import train_stage
 
 
-class TrainReward(Trained):
+class TrainReward(Adapted):
     """Training. `margin_scale` is how far apart, in the reward's unit, answers shall be that a margin of 1 parts."""
 
     margin_scale: Annotated[float, Field(ge=0)] = 0.5
@@ -32,6 +32,7 @@ def train_reward(
 ) -> None:
     """Write the reward model's folder (a sequence classifier with one label, and the tokenizer) and its loss curve (CSV)."""
     from components.engines.nn.checkpoints import load_tokenizer
+    from components.engines.nn.low_rank import merge
 
     if not params.enabled:
         raise UsageError(
@@ -42,7 +43,7 @@ def train_reward(
     learnt = train_stage(context, params, partial(rewarding, params, architecture, cleaned, sft), reward_curve)
     network = start(params, sft)
     learnt.load(network)
-    network.save_pretrained(reward, safe_serialization=True)
+    merge(network).save_pretrained(reward, safe_serialization=True)
     load_tokenizer(sft).save_pretrained(reward)
 
 
@@ -63,10 +64,11 @@ def start(params: TrainReward, sft: Path) -> Any:
     """The fine-tuned model's states under a new head."""
     from components.chat_assistant.networks import language_model, scorer
     from components.engines.base.seeds import seed_everything
+    from components.engines.nn.low_rank import adapt
 
     base = language_model.load(sft)
     seed_everything(params.training.seed, "network")
-    return scorer.on_top_of(base, ["reward"])
+    return adapt(scorer.on_top_of(base, ["reward"]), params.lora)
 
 
 if __name__ == "__main__":

@@ -6,17 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from components.chat_assistant.architecture import Architecture
+from components.chat_assistant.architecture import Adapted, Architecture
 from components.engines.base import stage
 from components.engines.base.errors import UsageError
 from components.engines.base.params import Positive
 from components.engines.base.stage import StageContext
-from components.engines.training.stage import Trained, train_stage
+from components.engines.training.stage import train_stage
 
 HARMLESS = "harmless"
 
 
-class TrainSafety(Trained):
+class TrainSafety(Adapted):
     """Training on the categories that the requests are labelled with, and on `num_ordinary` conversations, which are harmless."""
 
     num_ordinary: Positive = 800
@@ -34,6 +34,7 @@ def train_safety(
     """Write the classifier's folder (a sequence classifier with a label a category, and the tokenizer) and its loss curve
     (CSV)."""
     from components.engines.nn.checkpoints import load_tokenizer
+    from components.engines.nn.low_rank import merge
 
     if not params.enabled:
         raise UsageError(
@@ -44,7 +45,7 @@ def train_safety(
     learnt = train_stage(context, params, partial(warning, params, architecture, cleaned, pretrained), safety_curve)
     network = start(params, pretrained, labels_of(cleaned))
     learnt.load(network)
-    network.save_pretrained(safety, safe_serialization=True)
+    merge(network).save_pretrained(safety, safe_serialization=True)
     load_tokenizer(pretrained).save_pretrained(safety)
 
 
@@ -83,10 +84,11 @@ def start(params: TrainSafety, pretrained: Path, labels: list[str]) -> Any:
     """The pretrained model's states under a new head."""
     from components.chat_assistant.networks import language_model, scorer
     from components.engines.base.seeds import seed_everything
+    from components.engines.nn.low_rank import adapt
 
     base = language_model.load(pretrained)
     seed_everything(params.training.seed, "network")
-    return scorer.on_top_of(base, labels)
+    return adapt(scorer.on_top_of(base, labels), params.lora)
 
 
 if __name__ == "__main__":

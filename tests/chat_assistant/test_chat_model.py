@@ -16,7 +16,7 @@ from components.engines.nn.checkpoints import load_tokenizer
 from components.engines.training.checkpoints import store
 from components.engines.training.loop import fit
 from components.engines.training.parallel.ranks import Ranks
-from tests.chat_assistant.small import PPO, SMALL, make_ppo, small
+from tests.chat_assistant.small import PPO, SMALL, make_ppo, small, training
 from tests.declared_figures import unwritten
 from tests.stand_in_device import on_both
 
@@ -118,7 +118,8 @@ def test_what_is_served_answers_refuses_and_says_what_it_cannot_use(served):
     ]
     answers = served.predict([ASKED, *bad, ASKED])
     assert [one["problem"] is None for one in answers] == [True, *[False] * len(bad), True]
-    assert answers[0] == answers[-1] == served.predict([ASKED])[0]
+    (alone,) = served.predict([ASKED])
+    assert answers[0]["answer"] == answers[-1]["answer"] == alone["answer"]
     for one in answers:
         assert one["problem"] or one["refused"] or one["answer"] is not None
     long = {
@@ -186,6 +187,23 @@ def test_a_checkpoint_of_llamas_layout_goes_through(room, tmp_path):
     long = shape.model_copy(update={"max_tokens": 96})
     with pytest.raises(UsageError, match="64 positions"):
         small(tmp_path / "long", other, architecture=long).run("pretrain")
+
+
+def test_adapters_are_learnt_in_every_stage_and_merged(room, tmp_path):
+    from safetensors.torch import load_file
+
+    lora = {"rank": 2}
+    sections = {name: {"training": training(4), "lora": lora} for name in ("sft", "train_reward", "dpo")}
+    sections["ppo"] = {"training": PPO, "num_measured": 16, "epochs": 2, "lora": lora}
+    sections["train_safety"] = {"training": training(4), "num_ordinary": 60, "lora": lora}
+    other = small(tmp_path, room, **sections).run_all("sft", "train_reward", "ppo", "dpo", "train_safety")
+    before = load_file(room.data / "pretrained/model.safetensors")
+    for name in ("sft", "reward", "ppo", "dpo", "safety"):
+        after = load_file(other.data / name / "model.safetensors")
+        assert not any("parametrizations" in key for key in after)
+        assert torch.equal(after["model.embed_tokens.weight"], before["model.embed_tokens.weight"])
+        key = "model.layers.0.self_attn.q_proj.weight"
+        assert not torch.equal(after[key], before[key])
 
 
 @pytest.mark.parametrize("family", ["gpt2", "mpt"])
