@@ -72,7 +72,7 @@ def answer(model: Any, texts: list[str], folder: Path) -> list[dict[str, Any]]:
     """The model's record for each line, or one that says the `problem` of a line; paths in lines are relative to `folder`."""
     import pandas
 
-    fields = {column.name: column.type.name for column in model.metadata.get_input_schema().inputs}
+    fields = {column.name: getattr(column.type, "name", "any") for column in model.metadata.get_input_schema().inputs}
     outputs = model.metadata.get_output_schema()
     unanswered = dict.fromkeys(outputs.input_names() if outputs else [])
     asked: list[dict[str, Any]] = []
@@ -97,12 +97,14 @@ def answer(model: Any, texts: list[str], folder: Path) -> list[dict[str, Any]]:
 def record_of(text: str, fields: dict[str, str], folder: Path) -> dict[str, Any]:
     """What a line asks, by field; `fields` gives MLflow's type of each. Raises ValueError, OSError, RecursionError."""
     record: Any = None
-    if len(fields) > 1 and text.lstrip().startswith("{"):
+    first = next(iter(fields))
+    if (len(fields) > 1 or fields[first] == "any") and text.lstrip().startswith("{"):
         record = json.loads(text)
         unknown = sorted(record.keys() - fields.keys())
         if unknown:
             raise ValueError(f"the model has no field {', '.join(unknown)} (it has {', '.join(fields)})")
-    record = {next(iter(fields)): text} if record is None else record
+    if record is None:  # to a model that chats, a line is what its user says
+        record = {first: [{"role": "user", "content": text}] if first == "messages" else text}
     return {name: value_of(value, name, fields[name], folder) for name, value in record.items()}
 
 
