@@ -25,7 +25,7 @@ SMALL = {
         "dpo": training(6),
         "train_safety": training(10),
         "evaluate": {"num_questions": 24, "draws": 1, "best_of": 2},
-        "promote": {"thresholds": {"gain_ppo": {"min": -3}, "input_f1": {"min": 0}, "over_refusal": {"max": 1}}},
+        "promote": {"thresholds": {"gain_dpo": {"min": -3}, "input_f1": {"min": 0}, "over_refusal": {"max": 1}}},
     }
 }
 
