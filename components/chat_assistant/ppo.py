@@ -29,8 +29,8 @@ class Ppo(Adapted):
     value_clip: Annotated[float, Field(gt=0)] = 0.4
     discount: Fraction = 1.0
     decay: Fraction = 0.95
-    kl_coefficient: Annotated[float, Field(gt=0)] = 0.05
-    kl_target: Annotated[float, Field(gt=0)] = 3.0
+    kl_coefficient: Annotated[float, Field(gt=0)] = 0.2
+    kl_target: Annotated[float, Field(gt=0)] = 1.0
     kl_horizon: Annotated[float, Field(gt=0)] = 5_000
     temperature: Annotated[float, Field(gt=0)] = 1.0
     num_measured: Positive = 128

@@ -103,7 +103,7 @@ def test_killed_and_resumed_rolls_out_and_trains_the_same_bits(room, tmp_path):
     again = fit(make, PPO, work=tmp_path / "killed", ranks=ranks)
     assert (again.curve, digest_path(again.weights)) == (whole.curve, digest_path(whole.weights))
     prices = [row["policy_kl_price"] for row in whole.curve]
-    assert prices[-1] != pytest.approx(0.05)  # the controller has moved, and was saved
+    assert prices[-1] != pytest.approx(0.2)  # the controller has moved, and was saved
 
 
 def test_what_is_served_answers_refuses_and_says_what_it_cannot_use(served):
