@@ -18,7 +18,7 @@ run: $(VENV)/.run  ## set up, then take SYSTEM (default: translation) from raw d
 	$(BIN)/genworks run $(SYSTEM)
 
 test: $(VENV)/.test  ## set up, then run every test
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 check: $(VENV)/.test  ## lint, format, types, import rules
 	$(BIN)/ruff check .

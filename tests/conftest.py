@@ -29,3 +29,9 @@ def _own_import_path():
     before = list(sys.path)
     yield
     sys.path[:] = before
+
+
+def pytest_collection_modifyitems(items):
+    """Files that start real parts come first, so that no worker is left alone with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)

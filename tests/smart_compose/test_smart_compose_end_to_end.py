@@ -11,10 +11,20 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 SMALL = {
     "smart_compose": {
         "architecture": {"width": 32, "layers": 1, "heads": 2, "max_tokens": 96, "context_tokens": 40},
-        "ingest": {"num_train": 600, "num_test": 40},
+        "ingest": {"num_train": 300, "num_test": 24},
         "validate": {"min_train": 50, "min_test": 5},
-        "train": {"training": {"max_steps": 60, "warmup_steps": 5, "score_every": 30, "checkpoint_every": 60}},
-        "evaluate": {"typed_mails": 2},
+        "train": {
+            "training": {
+                "max_steps": 30,
+                "warmup_steps": 3,
+                "learning_rate": 1e-2,
+                "score_every": 30,
+                "checkpoint_every": 30,
+            }
+        },
+        "tokenizer": {"vocab_size": 500},
+        "calibrate": {"places_per_mail": 1},
+        "evaluate": {"places_per_mail": 1, "typed_mails": 1, "num_samples": 6},
         "promote": {"thresholds": {"perplexity_over_grammar": {"max": 50}, "exact_match_3_covered": {"min": 0}}},
     }
 }
@@ -50,7 +60,14 @@ def test_the_champion_answers_a_keystroke_and_says_why_it_does_not(project):
 
 
 def test_the_champion_is_scored_again_on_a_changed_test_set(project):
-    changed = ("--set", "smart_compose.ingest.num_test=60", "--set", "smart_compose.train.training.max_steps=20")
+    changed = (
+        "--set",
+        "smart_compose.ingest.num_test=30",
+        "--set",
+        "smart_compose.train.training.max_steps=4",
+        "--set",
+        "smart_compose.train.training.warmup_steps=1",
+    )
     done = genworks(project, "run", "smart_compose", *changed, "--json")
     verdict = json.loads((project / "reports/smart_compose/verdict.json").read_text())
     assert verdict["decision"] == "refused", done.stderr
