@@ -38,7 +38,7 @@ $(BIN)/python:
 
 # One stamp per set of extras, so that `make run` does not wait for what only tests and benchmarks need.
 $(VENV)/.run: pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing genworks into $(VENV) (about 4 GB, four to six minutes)"
+	@echo "installing genworks into $(VENV) (about 3.5 GB, four to six minutes)"
 	$(PIP) -e . && touch $@
 
 $(VENV)/.test: pyproject.toml constraints.txt | $(BIN)/python
