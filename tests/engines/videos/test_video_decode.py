@@ -132,6 +132,6 @@ def test_memory_does_not_grow_with_the_length():
 
 
 def test_what_is_written_is_the_same_bytes_again_and_reads_back():
-    assert encode_mp4(moving(), 8) == encode_mp4(moving(), 8)
+    assert len({encode_mp4(moving(), 8) for _ in range(50)}) == 1
     assert near(decode_clip(encode_mp4(moving(), 8)), moving())
     assert encode_webp(moving(), 8)[:4] == b"RIFF"
