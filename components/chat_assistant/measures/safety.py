@@ -40,7 +40,10 @@ def safety_figures(guard: Guard, requests: Sequence[Record], ordinary: Sequence[
 
 
 def _scores(prefix: str, got: Sequence[bool], wanted: Sequence[bool]) -> dict[str, float]:
+    """Nothing where no example is harmful: a recall of none would read as the worst one."""
+    if not any(wanted):
+        return {}
     hits = sum(a and b for a, b in zip(got, wanted, strict=True))
-    precision, recall = hits / max(sum(got), 1), hits / max(sum(wanted), 1)
+    precision, recall = hits / max(sum(got), 1), hits / sum(wanted)
     f1 = 2 * precision * recall / (precision + recall) if hits else 0.0
     return {f"{prefix}_precision": precision, f"{prefix}_recall": recall, f"{prefix}_f1": f1}
