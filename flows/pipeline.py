@@ -24,6 +24,9 @@ from prefect.states import Completed, Failed, State
 from prefect.tasks import exponential_backoff
 
 from components.engines.base.errors import GenworksError
+from components.engines.tracking.abandoned import settle_left_runs
+from components.engines.tracking.runs import SETTLED_BY_FLOW
+from components.engines.tracking.store import store_of
 from flows import dag
 from flows.child import Children
 from flows.execute import Outcome, StageFailed, run_stage
@@ -33,6 +36,7 @@ from flows.project import open_project
 
 RETRIES = 2
 SECONDS_BEFORE_RETRY = 2.0
+SHORT_STAGE_SECONDS = 20.0  # a stage that runs longer tells MLflow itself while it runs
 OURS = {"genworks": True}  # marks log records that the command line shows
 
 
@@ -92,13 +96,17 @@ def pipeline(
         summary = Summary(list(systems))
         for line in mend(root):
             _log().warning(line, extra=OURS)
-        env = {"GENWORKS_PIPELINE_RUN": os.environ.get("GENWORKS_PIPELINE_RUN") or uuid.uuid4().hex}
+        env = {
+            "GENWORKS_PIPELINE_RUN": os.environ.get("GENWORKS_PIPELINE_RUN") or uuid.uuid4().hex,
+            SETTLED_BY_FLOW: str(SHORT_STAGE_SECONDS),
+        }
         run_stage(root, dag.CODE_STAGE, children=children, say=lambda _: None, env=env)
         graph = dag.load(root)
         plans = graph.plan(systems, until, force=force)
         graph.close()
         _plan_artifact(systems, plans)
         summary.stages = _Schedule(graph, plans, root, jobs or os.cpu_count() or 1, force, env).run()
+        settle_left_runs(store_of(root))
         _metrics(summary, graph, root)
         if not until and not summary.exit_code:
             _conclude(summary, graph, root, gate)

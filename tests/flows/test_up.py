@@ -33,15 +33,22 @@ def status(url):
 
 
 def ask(url, body=None, *, method=None, **headers):
-    """Status, headers and text of an answer, refusals included."""
+    """Status, headers and text of an answer, refusals included.
+
+    503 is asked again, as Prefect's own client does: its server answers so while another writer holds SQLite.
+    """
     data = None if body is None else json.dumps(body).encode()
     named = {name.replace("_", "-"): value for name, value in headers.items()} | {"content-type": "application/json"}
     request = urllib.request.Request(url, data, named, method=method)
-    try:
-        with urllib.request.urlopen(request, timeout=20) as response:
-            return response.status, response.headers, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.headers, error.read().decode()
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=20) as response:
+                return response.status, response.headers, response.read().decode()
+        except urllib.error.HTTPError as error:
+            if error.code != 503 or time.monotonic() > deadline:
+                return error.code, error.headers, error.read().decode()
+        time.sleep(1)
 
 
 def login_of(root):

@@ -17,6 +17,27 @@ from components.engines.tracking.store import Store, opened, shown
 log = logging.getLogger("genworks")
 
 
+def settle_left_runs(store: Store) -> None:
+    """`settle_runs` for a caller that has not opened MLflow, which is opened only if a run of this store waits.
+
+    A store that does not answer is said: the next stage tries again.
+    """
+    if not any(_waits(folder, store) for folder in _folders(store.root)):
+        return
+    try:
+        with opened(store) as client:
+            settle_runs(client, store)
+    except Exception as error:
+        log.warning("%s\nRuns wait in %s until MLflow takes them.", error, runs_folder(store.root))
+
+
+def _waits(folder: Path, store: Store) -> bool:
+    try:
+        return read_json(folder / "run.json")["store"] == shown(store.tracking)
+    except (OSError, ValueError):
+        return False
+
+
 def settle_runs(client: Any, store: Store) -> None:
     """Send what waits and end every run of this project whose process is gone. A failure is said and left for next time.
 

@@ -1,7 +1,8 @@
 """One MLflow run per training or evaluation stage, grouped under the pipeline run it belongs to.
 
 Tracking never ends the work: what MLflow does not take now waits in `.work/tracking/runs/` (see spool.py), is offered again
-while the stage runs, when it ends and by the next stage, and is said once.
+while the stage runs, when it ends and by the next stage, and is said once. A stage under a flow that settles its runs
+(SETTLED_BY_FLOW) leaves them to it: opening MLflow costs a short stage more than its work.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ from components.engines.tracking.git import commit_of
 from components.engines.tracking.names import figure_name
 from components.engines.tracking.secrets import flatten, masked
 from components.engines.tracking.spool import Figure, Spool, runs_folder
-from components.engines.tracking.store import Store, opened, shown, store_of
+from components.engines.tracking.store import Store, opened, reach, shown, store_of
 
 log = logging.getLogger("genworks")
 
 FLUSH_SECONDS = 5.0  # figures wait this long at most: a write to SQLite costs 10 ms, a training step may cost less
 MAX_WAITING = 500  # figures kept in memory
 PATIENCE = 2.0  # seconds a locked database is waited for in the middle of work; it is asked again anyway
+SETTLED_BY_FLOW = "GENWORKS_TRACKING_AFTER"  # seconds: a stage that ends sooner leaves its run to the flow above it
 RETRY_SECONDS = (5.0, 60.0)  # after the first refusal, and at most: the pause doubles in between
 
 
@@ -42,6 +44,7 @@ class Run:
     _waiting: list[Figure] = field(default_factory=list)
     _flushed: float = field(default_factory=time.monotonic)
     _pause: float = 0.0  # seconds until the store is asked again, 0 while it answers
+    _silent_until: float = 0.0  # on the clock of time.time(): until then all goes to the disk, and a flow settles it
 
     @property
     def run_id(self) -> str:
@@ -76,6 +79,10 @@ class Run:
 
         While MLflow is away it is asked again after growing pauses, or `now`.
         """
+        if not self.run_id and time.time() < self._silent_until:
+            self._keep()
+            self._flushed = time.monotonic()
+            return False
         away = not now and time.monotonic() - self._flushed < self._pause
         if away:
             self._keep()
@@ -116,7 +123,7 @@ class Run:
 
     def observer(self) -> Run:
         """The same run for a training loop, which may live in another process."""
-        return Run(self.store, self.spool)
+        return Run(self.store, self.spool, _silent_until=self._silent_until)
 
     def close(self) -> None:
         self.flush(now=True)
@@ -147,7 +154,8 @@ def recorded_run(context: StageContext, params: dict[str, Any]) -> Iterator[Run]
 
     Tags: stage, key, commit and, under `genworks run`, the pipeline run (GENWORKS_PIPELINE_RUN). Secrets in params are
     hidden. Raises UsageError before any work if tracking is set up wrongly; a store that does not answer is waited for
-    beside the work. Runs that killed stages left open are ended on the way.
+    beside the work. Runs that killed stages left open are ended on the way. Where SETTLED_BY_FLOW is set, a run shorter than
+    that never opens MLflow: its flow does.
     """
     store = store_of(context.root)
     spool = Spool.begin(runs_folder(context.root), _facts(context, params))
@@ -164,7 +172,12 @@ def recorded_run(context: StageContext, params: dict[str, Any]) -> Iterator[Run]
 def _start(run: Run) -> None:
     from components.engines.tracking.abandoned import settle_runs
 
+    silent = float(os.environ.get(SETTLED_BY_FLOW) or 0)
     try:
+        if silent:
+            reach(run.store)
+            run._silent_until = time.time() + silent
+            return
         with opened(run.store) as client:
             settle_runs(client, run.store)
             run.spool.send(client, run.store, [])

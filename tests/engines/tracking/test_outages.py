@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from components.engines.base.errors import StageError
+from components.engines.base.errors import StageError, UsageError
 from components.engines.base.stage import StageContext
 from components.engines.tracking import reach, runs
-from components.engines.tracking.abandoned import open_runs
+from components.engines.tracking.abandoned import open_runs, settle_left_runs
 from components.engines.tracking.runs import stage_run
 from components.engines.tracking.store import opened, store_of
 from tests.engines.tracking.registered_project import empty_database
@@ -181,3 +181,50 @@ def test_a_killed_run_is_ended_by_the_next_and_a_living_one_is_not_touched(proje
     assert "the next stage settles it" in what
     assert not more
     assert name in leftovers(project.root)
+
+
+SHORT = """
+import sys
+from pathlib import Path
+from tests.engines.tracking.test_outages import context
+from components.engines.tracking.runs import stage_run
+with stage_run(context(Path.cwd()), {"lr": 1}) as run:
+    run.log(0, {"loss": 1.0}); run.flush(now=True); run.observer().close()
+    run.log_metrics({"bleu": 60.0})
+print("mlflow" in sys.modules, run.run_id == "")
+"""
+
+
+def test_a_short_stage_under_a_flow_never_opens_mlflow_and_its_flow_settles_all(project):
+    given = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[3]), runs.SETTLED_BY_FLOW: "60"}
+    told = subprocess.run([sys.executable, "-c", SHORT], cwd=project.root, env=given, capture_output=True, text=True)
+    assert told.stdout.split() == ["False", "True"], told.stderr
+    settle_left_runs(store_of(project.root))
+    (run,) = tracked(project.root)
+    assert (run.info.status, run.data.metrics, run.data.params) == ("FINISHED", {"loss": 1, "bleu": 60}, {"lr": "1"})
+    assert leftovers(project.root) == []
+
+
+def test_a_stage_under_a_flow_that_lasts_tells_mlflow_while_it_runs(project, monkeypatch):
+    monkeypatch.setenv(runs.SETTLED_BY_FLOW, "0.5")
+    with stage_run(context(project.root), {}) as run:
+        run.log(0, {"loss": 2.0})
+        assert not run.flush(now=True)
+        assert run.run_id == ""
+        time.sleep(0.6)
+        run.log(1, {"loss": 1.0})
+        assert run.flush(now=True)
+        assert steps(project.root, run.run_id) == [(0, 2.0), (1, 1.0)]
+        with stage_run(context(project.root), {}) as failed_later:
+            failed_later.log(0, {"loss": 3.0})
+        settle_left_runs(store_of(project.root))  # the living one stays
+        assert sorted(one.info.status for one in tracked(project.root)) == ["FINISHED", "RUNNING"]
+    assert [one.info.status for one in tracked(project.root)] == ["FINISHED", "FINISHED"]
+
+
+def test_a_stage_under_a_flow_refuses_a_damaged_store_before_any_work(project, monkeypatch):
+    monkeypatch.setenv(runs.SETTLED_BY_FLOW, "60")
+    (project.root / "mlflow.db").write_bytes(b"no database" * 100)
+    with pytest.raises(UsageError, match="damaged or no SQLite file"), stage_run(context(project.root), {}):
+        pass
+    assert leftovers(project.root) == []
