@@ -11,7 +11,13 @@ from components.engines.base.errors import StageError, UsageError
 from components.engines.base.paths import read_json, read_jsonl
 from components.engines.language.records import Records
 from components.engines.sources.splits import SPLITS
+from components.engines.tracking.registry import version
+from components.engines.tracking.store import opened, store_of
+from components.smart_compose.serve import SmartCompose
+from tests.committed_room import commit_room
+from tests.mlflow_answers import answers_over_mlflow
 from tests.room import Room
+from tests.smart_compose.small import MODEL, TRAINING, small
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data/smart_compose"
 DATA = ("ingest", "scrub", "validate")
@@ -59,6 +65,35 @@ def test_real_texts_go_through_and_leave_nothing_personal(tmp_path, capfd, name,
             for split in SPLITS
         }
         assert not senders["train"] & (senders["valid"] | senders["test"])
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared real data sets are not beside this checkout")
+def test_real_mails_become_a_registered_model_that_mlflow_serves_and_nothing_personal_is_written(
+    tmp_path, capfd, monkeypatch
+):
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_DEFAULT_ARTIFACT_ROOT"):
+        monkeypatch.delenv(name, raising=False)
+    root = commit_room(tmp_path / "project", "smart_compose", "train")
+    source = SHARED / "emails.jsonl"
+    mails = {"source": str(source), "fields": {"sender": "sender", "body": "body"}, "valid_fraction": 0.15}
+    sections = {"ingest": mails | {"test_fraction": 0.2}, "scrub": {"max_words": 3_000}, **SMALL}
+    sections["train"] = {"training": TRAINING.model_copy(update={"max_steps": 120})}
+    room = small(root, **sections).run_all(*DATA, "tokenizer", *MODEL)
+    figures = room.evaluate()
+    assert figures["perplexity"] < figures["perplexity_unigram"]
+    assert "perplexity_grammar" not in figures  # nobody knows the grammar of real mails
+    room.run("register")
+    found = version(root, "smart_compose", 1)
+    asked = [{"typed": "Please let me know if y"}, {"typed": "write to anna@exam"}, {"typed": ""}]
+    with opened(store_of(root)):
+        answers = answers_over_mlflow(f"models:/smart_compose/{found.version}", asked)
+    here = SmartCompose.load(root / "work/register/served").predict(asked)
+    without_time = [{name: value for name, value in one.items() if name != "elapsed_ms"} for one in here]
+    assert [{name: value for name, value in one.items() if name != "elapsed_ms"} for one in answers] == without_time
+    assert "personal data" in answers[1]["refused"]
+    known = personal_in(source.read_bytes().replace(b"\\n", b"\n").replace(b"\\t", b"\t"))
+    written = everything_under(root) + "".join(capfd.readouterr()).lower().encode()
+    assert [one for one in known if one in written] == []
 
 
 @pytest.fixture

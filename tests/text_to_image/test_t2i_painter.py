@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 import re
 import shutil
 
@@ -16,6 +15,7 @@ from components.engines.tracking.models import log_model
 from components.text_to_image.serve import SETTINGS, Painter
 from components.text_to_image.serving.enhancement import content_words
 from components.text_to_image.world.red_cross import RED_CROSS
+from tests.mlflow_answers import answers_over_mlflow
 from tests.text_to_image.painter_folder import fill
 
 COMPLETE = "a small plain blue square in the top left"
@@ -180,7 +180,6 @@ def test_unknown_options_are_refused(painter):
 def test_it_is_served_by_mlflow_as_it_answers_here(folder, tmp_path, painter, monkeypatch):
     """Logged as every room's pipeline, loaded again by MLflow, and asked as over HTTP."""
     import mlflow
-    from mlflow.pyfunc import scoring_server
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")  # of this test alone
     experiment = mlflow.create_experiment("painter", artifact_location=str(tmp_path / "artifacts"))
@@ -190,17 +189,12 @@ def test_it_is_served_by_mlflow_as_it_answers_here(folder, tmp_path, painter, mo
     golden = logged.golden["outputs"]
     assert [bool(row["image"]) for row in golden] == [True, True, False]  # no picture, so none of a seed that is drawn
     assert "weapons" in golden[2]["refused"]
-    model = mlflow.pyfunc.load_model(logged.uri)
     rows = [
         {"prompt": COMPLETE, "seed": 3},
         {"prompt": COMPLETE, "negative_prompt": "red", "seed": 3},
         {"prompt": "a nude"},
     ]
-    body = json.dumps({"dataframe_records": rows})
-    frame = scoring_server.infer_and_parse_data(json.loads(body), model.metadata.get_input_schema())
-    told = io.StringIO()
-    scoring_server.predictions_to_json(model.predict(frame, params={"steps": 4}), told)
-    served, here = json.loads(told.getvalue())["predictions"], painter.predict(rows, steps=4)
+    served, here = answers_over_mlflow(logged.uri, rows, {"steps": 4}), painter.predict(rows, steps=4)
     assert [row["network"] for row in served] == ["student", "teacher", None]
     for answer, expected in zip(served, here, strict=True):
         image = None if answer["image"] is None else base64.b64decode(answer["image"])

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import random
-import subprocess
-from pathlib import Path
 
 import pytest
-import yaml
 
 from components.engines.generation.decoding import Decoding
 from components.engines.tracking.registry import version
 from components.engines.tracking.store import opened, store_of
 from components.translation.ingest import Ingest
+from tests.committed_room import commit_room
 from tests.translation.small import DATA, TRAIN, small
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 NOUNS = {"cat": "chat", "dog": "chien", "house": "logis", "tree": "arbre", "bird": "oiseau", "road": "chemin"}
 
 
@@ -29,18 +26,7 @@ def project(tmp_path, monkeypatch):
         words = [*draw.choices(list(NOUNS), k=50 if number % 2 else 6), f"number{number}"]
         rows.append(" ".join(words) + "\t" + " ".join(NOUNS.get(word, word) for word in words))
     (tmp_path / "pairs.tsv").write_text("\n".join(rows) + "\n")
-    (tmp_path / "components").symlink_to(REPOSITORY / "components")
-    (tmp_path / ".gitignore").write_text("*\n!.gitignore\n!dvc.yaml\n")
-    stage = {"cmd": "register", "deps": ["model"], "outs": ["receipt.json"]}
-    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": {"translation-register": stage}}))
-    (tmp_path / "params.yaml").write_text("{}\n")
-    out = {"path": "model", "hash": "md5", "md5": "30de1.dir"}
-    lock = {"schema": "2.0", "stages": {"translation-finetune": {"cmd": "finetune", "outs": [out]}}}
-    (tmp_path / "dvc.lock").write_text(yaml.safe_dump(lock))
-    git = ["git", "-c", "user.name=t", "-c", "user.email=t@t"]
-    for arguments in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "room"]):
-        subprocess.run([*git, *arguments], cwd=tmp_path, check=True, capture_output=True)
-    return tmp_path
+    return commit_room(tmp_path, "translation", "finetune")
 
 
 def test_long_test_sentences_are_evaluated_and_registered(project):
