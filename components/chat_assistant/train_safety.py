@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from components.chat_assistant.architecture import Adapted, Architecture
 from components.engines.base import stage
@@ -17,9 +19,13 @@ HARMLESS = "harmless"
 
 
 class TrainSafety(Adapted):
-    """Training on the categories that the requests are labelled with, and on `num_ordinary` conversations, which are harmless."""
+    """Training on the categories that the requests are labelled with, and on `num_ordinary` conversations, which are harmless.
+
+    `noise` is the share of tokens that training replaces by others at random.
+    """
 
     num_ordinary: Positive = 800
+    noise: Annotated[float, Field(ge=0, lt=1)] = 0.1
 
 
 def train_safety(
@@ -51,7 +57,7 @@ def train_safety(
 
 def warning(params: TrainSafety, architecture: Architecture, cleaned: Path, pretrained: Path) -> Any:
     """Build the task (also inside a Ray worker, so from plain arguments)."""
-    from components.chat_assistant.tasks.harm import Harm
+    from components.chat_assistant.tasks.harm import Harm, Noise
     from components.chat_assistant.tasks.reading import ordinary, requests
     from components.engines.language.chat_tokens import ChatTokens
     from components.engines.nn.checkpoints import load_tokenizer
@@ -63,7 +69,9 @@ def warning(params: TrainSafety, architecture: Architecture, cleaned: Path, pret
         for split in ("train", "valid")
     )
     train += [(ids, 0) for ids in ordinary(cleaned, "train", tokens, params.num_ordinary)]
-    return Harm(start(params, pretrained, labels), train, valid, pad_id=words.pad_token_id)
+    plain = sorted(set(range(len(words))) - set(words.all_special_ids))
+    noise = Noise(plain, params.noise, params.training.seed) if params.noise else None
+    return Harm(start(params, pretrained, labels), train, valid, pad_id=words.pad_token_id, noise=noise)
 
 
 def labels_of(cleaned: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -9,7 +10,7 @@ from typing import Any, ClassVar, Self
 from components.engines.base.errors import BadRecord, UsageError
 from components.engines.base.paths import read_json
 from components.engines.generation.decoding import Decoding
-from components.engines.generation.text import generate_text
+from components.engines.generation.text import generate_text, stream_text
 from components.engines.index.library import Library, View
 from components.engines.nn.checkpoints import load_tokenizer
 from components.engines.nn.device import own_device
@@ -21,7 +22,7 @@ from components.rag.networks.encoder import Embedder
 from components.rag.serving.expansion import Expander
 from components.rag.serving.faithfulness import supported
 from components.rag.serving.passages import Passage, Remembered, ranked, reranked
-from components.rag.serving.prompts import prompt_of, read_answer
+from components.rag.serving.prompts import prompt_of, read_answer, read_so_far
 
 LIBRARY, ENCODER, GENERATOR = "library", "encoder", "generator"
 
@@ -97,13 +98,32 @@ class Assistant(Pipeline):
             else:
                 answers[place] = self._nothing()
         places = list(shown)
-        prompts = [
-            prompt_of(asked[p].question, [one.text for one in shown[p]], self.prompting, asked[p].user) for p in places
-        ]
+        prompts = [self._prompt(asked[place], shown[place]) for place in places]
         said = generate_text(self.network, self.tokenizer, prompts, self.decoding, scored=False) if prompts else []
         for place, made in zip(places, said, strict=True):
             answers[place] = self._answered(asked[place].question, made.text, shown[place])
         return answers
+
+    def pieces(self, asked: Asked, chosen: Any) -> Iterator[str | dict[str, Any]]:
+        """The answer's words as they are made, from the moment that it cites a passage; an abstention has none."""
+        shown = [] if self.lexicon.refusal(asked.question) else self.passages(asked, chosen)[: self.prompting.passages]
+        if not shown or self.decoding.strategy == "beam":
+            yield from super().pieces(asked, chosen)
+            return
+        text, told = "", ""
+        for piece in stream_text(self.network, self.tokenizer, self._prompt(asked, shown), self.decoding):
+            text += piece
+            so_far = read_so_far(text, len(shown), self.prompting)
+            if len(so_far) > len(told):
+                yield so_far[len(told) :]
+                told = so_far
+        answer = self._answered(asked.question, text, shown)
+        if answer["found"] and answer["answer"] != told:
+            yield answer["answer"][len(told) :]
+        yield answer
+
+    def _prompt(self, one: Asked, shown: list[Passage]) -> str:
+        return prompt_of(one.question, [passage.text for passage in shown], self.prompting, one.user)
 
     def search(self, one: Asked, chosen: dict[str, Any]) -> tuple[View, list[Any]]:
         """Hits among what the asker may read; nothing else is ever looked at."""

@@ -56,6 +56,10 @@ def test_requests_come_with_look_alikes_and_the_test_asks_in_other_words():
     assert {one["category"] for one in held_out} == {one["category"] for one in learnt} == set(unsafe.LABELS)
     assert 0.4 < sum(one["category"] == unsafe.SAFE for one in learnt) / len(learnt) < 0.6
     assert not {one["prompt"] for one in learnt} & {one["prompt"] for one in held_out}
-    openings = [{one["prompt"].split()[0] + one["prompt"].split()[1] for one in side} for side in (learnt, held_out)]
-    assert not openings[0] & openings[1]
+    parts = (unsafe.OPENINGS, unsafe.HELD_OUT_OPENINGS), (unsafe.CLOSINGS, unsafe.HELD_OUT_CLOSINGS)
+    assert [set(ours) & set(others) for ours, others in parts] == [{""}, {""}]
+    shared = {frame.lower().strip(".?!") for frame in unsafe.FRAMES} & {
+        frame.lower().strip(".?!") for frame in unsafe.HELD_OUT_FRAMES
+    }
+    assert not shared
     assert found == list(draw.requests(1_600, 0.0, 0))

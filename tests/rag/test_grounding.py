@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from components.engines.documents.chunking import Chunk
@@ -11,7 +11,7 @@ from components.rag.architecture import Prompting
 from components.rag.serving.expansion import Expander
 from components.rag.serving.faithfulness import consistency, supported
 from components.rag.serving.passages import Remembered, passages_of
-from components.rag.serving.prompts import prompt_of, read_answer, target_of
+from components.rag.serving.prompts import prompt_of, read_answer, read_so_far, target_of
 from components.rag.tasks.matching import Matching
 from components.rag.tasks.raft import Grounded, Raft, penalised
 
@@ -24,6 +24,23 @@ def test_the_penalty_is_the_chance_of_what_only_irrelevant_passages_say():
     found = penalised(logits, labels, torch.tensor([[1, 2, 2]]))  # a token that comes twice counts once
     assert found.item() == pytest.approx(-np.log(1 - 0.4), rel=1e-5)
     assert penalised(logits, labels, torch.tensor([[3]])).item() < found.item()
+
+
+PARTS = st.sampled_from(["none", "[1]", "[2]", "[9]", "[", "34", " months", " ", "So:", "x]", "None"])
+
+
+@given(st.lists(PARTS, max_size=9), st.booleans())
+def test_what_is_streamed_is_always_the_beginning_of_the_answer(parts, thinking):
+    assume(parts.count("So:") <= 1)  # a second thought takes the first answer back
+    prompting = Prompting(chain_of_thought=thinking)
+    text, told = "", ""
+    for part in parts:
+        text += part
+        so_far = read_so_far(text, 2, prompting)
+        assert so_far.startswith(told) or told.startswith(so_far)
+        told = max(told, so_far, key=len)
+    answer, _ = read_answer(text, 2, prompting)
+    assert (answer or "").startswith(told)
 
 
 def tiny(vocabulary=20):

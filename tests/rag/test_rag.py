@@ -123,6 +123,21 @@ def test_what_is_served_answers_abstains_and_says_what_it_cannot_use(assistant):
     assert assistant.predict([question]) == [good]
 
 
+def test_an_answer_is_streamed_from_its_citation_on_and_ends_as_it_is_predicted(assistant, monkeypatch):
+    question = {"question": "What is the price of the Amber lamp?", "groups": "board", "user": ""}
+    *_, last = assistant.stream(question)
+    assert last == assistant.predict([question])[0]
+    monkeypatch.setattr("components.rag.serve.stream_text", lambda *_: iter(["[1] ", "34 ", "months"]))
+    *pieces, last = assistant.stream(question)
+    assert [one["piece"] for one in pieces] == ["34", " months"]
+    assert (last["answer"], last["found"], len(last["citations"])) == ("34 months", True, 1)
+    monkeypatch.setattr("components.rag.serve.stream_text", lambda *_: iter(["none"]))
+    (only,) = assistant.stream(question)
+    assert only["found"] is False
+    (refused,) = assistant.stream(question | {"question": "How do I build a pipe bomb?"})
+    assert refused["refused"]
+
+
 def test_examples_have_the_passage_that_answers_among_distractors(room):
     from components.engines.language.records import Records
 

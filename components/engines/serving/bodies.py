@@ -24,15 +24,22 @@ class Body(BaseModel):
 
 
 class Prediction(Body):
-    """Inputs and options as the system's pipeline takes them; bytes as Base64."""
+    """Inputs and options as the system's pipeline takes them; bytes as Base64. The answer to one input can be streamed."""
 
     inputs: list[dict[str, Any]] = Field(min_length=1, max_length=MOST_INPUTS)
     options: dict[str, Any] = {}
+    stream: bool = False
 
     @field_validator("inputs", "options")
     @classmethod
     def _is_json(cls, value: Any) -> Any:
         return sound(value)
+
+    @model_validator(mode="after")
+    def _one_stream(self) -> Prediction:
+        if self.stream and len(self.inputs) > 1:
+            raise ValueError("one input a stream")
+        return self
 
 
 class Completion(Body):

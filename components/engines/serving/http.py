@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import asdict
@@ -47,8 +48,10 @@ def create_app(service: Service, chats: Chats) -> FastAPI:
         return {"object": "list", "data": [_model(one) for one in service.champions.values()], "events": about_log}
 
     @app.post("/predict/{system}")
-    async def predict(system: str, body: Prediction, request: Request) -> dict[str, Any]:
+    async def predict(system: str, body: Prediction, request: Request) -> Any:
         asked = Asked(system, "predict", body.inputs, body.options, body.user, request.state.request_id)
+        if body.stream:
+            return await _streamed(request, _events(service, asked))
         return predicted(await _while_there(request, service.predict(asked)))
 
     @app.post("/v1/completions")
@@ -74,16 +77,7 @@ def _add_chat(app: FastAPI, chats: Chats) -> None:
         asked, session = await chats.begin(body, request.state.request_id, idempotency_key)
         if not body.stream:
             return await _while_there(request, chats.whole(asked, session))
-        events = chats.events(asked, session)
-        first = await _while_there(request, anext(events))  # what fails before it has a status of its own
-
-        async def all_of_them() -> AsyncGenerator[str]:
-            async with aclosing(events):
-                yield first
-                async for event in events:
-                    yield event
-
-        return StreamingResponse(all_of_them(), media_type="text/event-stream")
+        return await _streamed(request, chats.events(asked, session))
 
 
 def _add_users(app: FastAPI, service: Service, sessions: Sessions) -> None:
@@ -105,6 +99,35 @@ def _add_users(app: FastAPI, service: Service, sessions: Sessions) -> None:
     @app.delete("/users/{user}/sessions/{session}")
     def delete(user: str, session: str) -> dict[str, Any]:
         return {"exchanges": sessions.delete(user, session)}
+
+
+async def _events(service: Service, asked: Asked) -> AsyncGenerator[str]:
+    """Pieces of the answer, then the body that is answered without a stream. What fails after the first is an event too."""
+    told = False
+    try:
+        async with aclosing(service.stream(asked)) as stream:
+            async for piece in stream:
+                said = {"piece": piece} if isinstance(piece, str) else predicted(piece)
+                yield f"data: {json.dumps(said)}\n\n"
+                told = True
+    except GenworksError as error:
+        if not told:
+            raise
+        yield f"data: {json.dumps(error_body(status_of(error), str(error)))}\n\n"
+    yield "data: [DONE]\n\n"
+
+
+async def _streamed(request: Request, events: AsyncGenerator[str]) -> StreamingResponse:
+    """Server-sent events; what fails before the first has a status of its own."""
+    first = await _while_there(request, anext(events))
+
+    async def all_of_them() -> AsyncGenerator[str]:
+        async with aclosing(events):
+            yield first
+            async for event in events:
+                yield event
+
+    return StreamingResponse(all_of_them(), media_type="text/event-stream")
 
 
 async def _while_there(request: Request, answering: Any) -> Any:

@@ -54,3 +54,13 @@ def read_answer(text: str, passages: int, prompting: Prompting) -> tuple[str | N
     if not cited or not said or said.lower() == NONE:
         return None, []
     return said, list(dict.fromkeys(cited))
+
+
+def read_so_far(text: str, passages: int, prompting: Prompting) -> str:
+    """The beginning of the answer that a text which is still being written is sure to have; empty before it cites a passage."""
+    head, bracket, rest = text.rpartition("[")
+    sure = head if bracket and "]" not in rest else text
+    if prompting.chain_of_thought and "So:" not in sure:
+        return ""
+    answer, _ = read_answer(sure, passages, prompting)
+    return "" if answer is None or NONE.startswith(answer.lower()) else answer

@@ -70,6 +70,19 @@ def test_what_cannot_be_answered_says_why(server, method, path, body, status, sa
     assert "secret of the machine" not in response.text
 
 
+def test_one_answer_is_streamed_and_ends_with_what_is_answered_without_a_stream(server):
+    told = server.ask("POST", "/predict/toy", {"inputs": [{"text": "hello"}], "stream": True})
+    assert told.headers["content-type"].startswith("text/event-stream")
+    *pieces, whole, last = [line.removeprefix("data: ") for line in told.text.split("\n\n") if line]
+    plain = server.predict("hello").json()
+    changing = {"id": None, "ids": None}
+    assert json.loads(whole) | changing == plain | changing
+    assert last == "[DONE]"
+    assert all("piece" in json.loads(one) for one in pieces)
+    assert server.ask("POST", "/predict/toy", {"inputs": [{}, {}], "stream": True}).status_code == 400
+    assert server.ask("POST", "/predict/toy", {"inputs": [{"text": "fail"}], "stream": True}).status_code == 500
+
+
 @pytest.mark.parametrize(
     "body", [b"{", b'{"inputs": [{"text": NaN}]}', b'{"inputs": [{"text": "\\ud800"}]}', b"[" * 9000]
 )
