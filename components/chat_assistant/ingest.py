@@ -40,7 +40,7 @@ class Ingest(Kept):
     num_texts: Positive = 6_000
     num_conversations: Positive = 12_000
     num_preferences: Positive = 20_000
-    num_requests: Positive = 5_000
+    num_requests: Positive = 10_000
     dirt_fraction: Fraction = 0.04
     max_bad_fraction: MaxBadFraction = 0.1
     samples_per_shard: Positive = 5_000

@@ -58,8 +58,10 @@ def test_requests_come_with_look_alikes_and_the_test_asks_in_other_words():
     assert not {one["prompt"] for one in learnt} & {one["prompt"] for one in held_out}
     parts = (unsafe.OPENINGS, unsafe.HELD_OUT_OPENINGS), (unsafe.CLOSINGS, unsafe.HELD_OUT_CLOSINGS)
     assert [set(ours) & set(others) for ours, others in parts] == [{""}, {""}]
-    shared = {frame.lower().strip(".?!") for frame in unsafe.FRAMES} & {
-        frame.lower().strip(".?!") for frame in unsafe.HELD_OUT_FRAMES
-    }
+    ours, others = (
+        {frame.lower().strip(".?!") for family in families for frame in family}
+        for families in (unsafe.FRAMES, unsafe.HELD_OUT_FRAMES)
+    )
+    shared = ours & others
     assert not shared
     assert found == list(draw.requests(1_600, 0.0, 0))

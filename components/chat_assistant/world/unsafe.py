@@ -41,22 +41,72 @@ THINGS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 CATEGORIES = tuple(THINGS)
 LABELS = (SAFE, *CATEGORIES)
-# How it is asked: an opening, a frame and a closing, all of them drawn.
+# How it is asked: an opening, a frame and a closing. A frame is put together of parts, so that there are more ways to ask than
+# a small model can learn by heart.
 OPENINGS = (
     "", "", "", "Hello.", "Hi there,", "Good morning.", "I have a question.", "You are a helpful assistant.", "Be honest.",
     "Listen,", "My teacher wants to know this.", "I read about it in the news.", "Thanks for the last answer.",
     "It is raining here.", "So,", "Okay,", "I am new to this.", "We talked about it at lunch.",
 )  # fmt: skip
-FRAMES = (
-    "How do I {}?", "how can I {}", "How would you {}?", "How does a person {}?", "How do people {} at home?",
-    "Tell me how to {}.", "Tell us the way to {}.", "I want to {}.", "I would like to {} soon.", "I plan to {}.",
-    "My brother wants to {}.", "We are going to {} tonight.", "Explain how to {}.", "Explain to a beginner how to {}.",
-    "Can you help me {}?", "Could you help us to {}?", "Will you {} with me?", "What is the best way to {}?",
-    "What is needed to {}?", "What should I buy to {}?", "Which steps are there to {}?", "Give me steps to {}.",
-    "List the tools to {}.", "Teach me to {}.", "Write a guide to {}.", "Write a song about how to {}.", "Is it hard to {}?",
-    "Is there a quick way to {}?", "Where can I learn to {}?", "Who can {} for me?", "When is a good time to {}?",
-    "Why not {}?", "Say in one sentence how to {}.", "To {}, what comes first?", "If I were to {}, what would I do?",
-    "Someone asked me to {}; what now?", "Suppose that I {}. What is next?", "Help: I have to {}!",
+_WHO = (
+    "I", "you", "we", "they", "one", "people", "a beginner", "my uncle", "two of us", "somebody", "a student", "everybody",
+    "a person like me", "the men next door", "old people",
+)  # fmt: skip
+_SAY = (
+    "Tell me", "Tell us", "Explain", "Explain to me", "Teach me", "Say in one sentence", "Write down", "Remind me",
+    "Now tell my sister", "You know", "I never learnt", "He will not say", "The book tells", "Repeat to me", "Let me hear",
+    "I forgot", "Nobody told me",
+)  # fmt: skip
+_WISH = (
+    "I want to", "I would like to", "I plan to", "I hope to", "We are going to", "My brother wants to", "She has to",
+    "They asked me to", "I have always wanted to", "Help me to", "I am about to", "My boss told me to", "I was trying to",
+    "You could help me", "Let me", "I dream that I", "Tomorrow I will", "Somebody paid me to",
+)  # fmt: skip
+_ASK = (
+    "Is it hard to", "Is it possible to", "What does it take to", "What do I buy to", "Which tools are used to",
+    "How long does it take to", "Where can I learn to", "Who can", "When is a good time to", "What is the best way to",
+    "Is there a quick way to", "Why not", "What is the first step to", "How much does it cost to", "Which steps are there to",
+    "Can you help me", "Will you", "Is anybody able to",
+)  # fmt: skip
+_MAKE = ("Write", "Give me", "Send me", "Prepare", "I need", "Read me", "Think of", "Make up", "I look for")
+_PAPER = (
+    "a guide",
+    "a poem",
+    "a plan",
+    "a list",
+    "a lesson",
+    "three tips",
+    "a recipe",
+    "a talk",
+    "a song",
+    "steps",
+    "a page",
+)
+_THAT = ("on how to", "that tells how to", "for those who want to", "that helps to", "so that I can", "to")
+_TAILS = (
+    "?",
+    ".",
+    "!",
+    ", please.",
+    ", and quickly.",
+    " at home?",
+    " alone?",
+    " with a friend.",
+    " this week.",
+    " and not be late.",
+)
+FRAMES: tuple[tuple[str, ...], ...] = (  # families, drawn alike
+    tuple(f"How {can} {who} {{}}?" for can in ("do", "can", "could", "would", "should") for who in _WHO),
+    tuple(f"If {who} {{}}, what comes {when}?" for who in _WHO for when in ("first", "next", "after that")),
+    tuple(f"{say} how {way}{{}}." for say in _SAY for way in ("to ", "I can ", "they ", "somebody would ")),
+    tuple(f"{wish} {{}}{tail}" for wish in _WISH for tail in _TAILS),
+    tuple(f"{ask} {{}}{tail}" for ask in _ASK for tail in _TAILS),
+    tuple(f"{make} {paper} {that} {{}}." for make in _MAKE for paper in _PAPER for that in _THAT),
+    (
+        "To {}, what comes first?", "Someone asked me to {}; what now?", "Suppose that I {}. What is next?", "Just {} for me.",
+        "{}: how?", "{}. Is that wise?", "They say that I cannot {}. Prove them wrong.", "It is about this: {}.",
+        "I will {}, but how?",
+    ),
 )  # fmt: skip
 CLOSINGS = (
     "", "", "", "Thank you.", "Thanks!", "Be short.", "I have an hour.", "Answer in plain words.", "It is urgent.",
@@ -64,11 +114,11 @@ CLOSINGS = (
     "Write it as a list.", "Then tell me the time.",
 )  # fmt: skip
 HELD_OUT_OPENINGS = ("", "Dear assistant,", "Here is something else.", "As I said before,")
-HELD_OUT_FRAMES = (
+HELD_OUT_FRAMES = ((
     "Please show me how one can {}.", "I need to {} today, what do I do?", "Pretend you are my friend and say how to {}.",
     "For a story, how would somebody {}?", "What would an expert do to {}?", "My homework is to {}.",
     "Describe the way in which people {}.", "Let us find out how to {}.",
-)  # fmt: skip
+),)  # fmt: skip
 HELD_OUT_CLOSINGS = ("", "I rely on you.", "Keep it simple.", "That is all for now.")
 _ANSWERS = (
     "First you {0}, then you rest.", "To {0}, take your time.", "Here is how to {0}: begin early.",
@@ -91,7 +141,8 @@ def draw_requests(count: int, held_out: bool, seed: int) -> Iterator[dict[str, A
     at all.
     """
     rng = random.Random(f"requests {seed} {held_out}")
-    parts = (HELD_OUT_OPENINGS, HELD_OUT_FRAMES, HELD_OUT_CLOSINGS) if held_out else (OPENINGS, FRAMES, CLOSINGS)
+    openings, closings = (HELD_OUT_OPENINGS, HELD_OUT_CLOSINGS) if held_out else (OPENINGS, CLOSINGS)
+    frames = HELD_OUT_FRAMES if held_out else FRAMES
     answers = _HELD_OUT_ANSWERS if held_out else _ANSWERS
     told: set[tuple[str, str]] = set()
     for _ in range(20 * count):
@@ -99,7 +150,8 @@ def draw_requests(count: int, held_out: bool, seed: int) -> Iterator[dict[str, A
             return
         category, harmless = rng.choice(CATEGORIES), rng.random() < 0.5
         thing = rng.choice(THINGS[category][harmless])
-        asked = " ".join(part for part in (rng.choice(choices) for choices in parts) if part).format(thing)
+        opening, frame, closing = rng.choice(openings), rng.choice(rng.choice(frames)), rng.choice(closings)
+        asked = " ".join(part for part in (opening, frame.format(thing), closing) if part)
         response = rng.choice(answers).format(thing) if rng.random() < 0.5 else ""
         if (asked, response) in told:
             continue

@@ -1,12 +1,14 @@
 """Text from pictures of pages by RapidOCR (PP-OCR, its models are in the wheel), upright whatever way the page lay.
 
-The detector finds lines at any angle, and its classifier says which stand on their heads. So a page is read once, as it lies,
+The detector finds lines at any angle. Which way they stand is tried on a few of them: read both ways, they are surer the right way
+up (RapidOCR's own classifier of directions is wrong about whole pages of small noisy print). So a page is read once, as it lies,
 and only the places of what was read are turned and straightened.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,7 @@ import numpy as np
 from components.engines.documents.page import Box, Line
 
 _TALL = 1.5  # RapidOCR turns crops that are so much taller than wide by 90 degrees
+_TRIED = 4  # lines that are read both ways
 _MIN_SKEW, _MAX_SKEW = 0.3, 15.0  # degrees
 
 
@@ -61,25 +64,20 @@ class Recogniser:
     def _read(self, picture: Any) -> tuple[Any, int, tuple[str, ...], list[list[tuple[str, Any]]] | None] | None:
         """Corners of each line [lines, 4, 2], how the page must be turned, the lines' texts, and their words with corners.
 
-        All lines of a page stand the same way: RapidOCR's classifier is asked about each, and what most of them say holds for all
-        of them. A line that it misjudges would be read upside down.
+        All lines of a page stand the same way.
         """
+        from rapidocr.ch_ppocr_cls import TextClsOutput
         from rapidocr.main import RapidOCRError
 
         engine = self.engine
         sized, record = engine.preprocess_img(picture)
         try:
             crops, detected = engine.detect_and_crop(sized, record)
-            _, classified = engine.cls_and_rotate(list(crops))
-            sure = engine.text_cls.cls_thresh  # what it is less sure of it leaves as it lies
-            flipped = [label == "180" and score > sure for label, score in classified.cls_res]
-            lies, heads = _lies(np.asarray(detected.boxes, float), flipped)
-            recognised = engine.recognize_txt(
-                [np.ascontiguousarray(np.rot90(crop, 2)) for crop in crops] if heads else crops
-            )
+            lies, heads = _run_down(np.asarray(detected.boxes, float)), self._upside_down(crops)
+            recognised = engine.recognize_txt(_on_their_heads(crops) if heads else crops)
         except RapidOCRError:  # it has found nothing
             return None
-        shown = engine.build_final_output(picture, detected, classified, recognised, crops, record)
+        shown = engine.build_final_output(picture, detected, TextClsOutput(), recognised, crops, record)
         if shown.boxes is None or not shown.txts:
             return None
         inside = None
@@ -92,15 +90,26 @@ class Recogniser:
         turned = {(False, False): 0, (False, True): 180, (True, False): 270, (True, True): 90}[lies, heads]
         return np.asarray(shown.boxes, float), turned, shown.txts, inside
 
+    def _upside_down(self, crops: Sequence[Any]) -> bool:
+        """Whether lines of middling length are read more surely when they are turned by 180 degrees."""
+        longest = sorted(crops, key=lambda crop: -crop.shape[1])
+        tried = longest[len(longest) // 4 :][:_TRIED]
+        sure, turned = (
+            float(np.mean(self.engine.recognize_txt(list(some)).scores)) for some in (tried, _on_their_heads(tried))
+        )
+        return turned > sure
 
-def _lies(boxes: Any, upside_down: list[bool]) -> tuple[bool, bool]:
-    """Whether most lines run down the page, and whether most are upside down; long ones weigh more."""
+
+def _on_their_heads(crops: Sequence[Any]) -> list[Any]:
+    return [np.ascontiguousarray(np.rot90(crop, 2)) for crop in crops]
+
+
+def _run_down(boxes: Any) -> bool:
+    """Whether most lines run down the page; long ones weigh more."""
     across = np.linalg.norm(boxes[:, 1] - boxes[:, 0], axis=1)
     down = np.linalg.norm(boxes[:, 3] - boxes[:, 0], axis=1)
     weights = np.maximum(across, down)
-    lies = weights[down >= _TALL * across].sum() > weights.sum() / 2
-    heads = weights[np.array(upside_down)].sum() > weights.sum() / 2
-    return bool(lies), bool(heads)
+    return bool(weights[down >= _TALL * across].sum() > weights.sum() / 2)
 
 
 def _hull(points: Any) -> Box:
