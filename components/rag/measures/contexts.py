@@ -14,6 +14,7 @@ from components.engines.index.library import Library
 from components.engines.language.records import Record
 from components.rag.architecture import Architecture
 from components.rag.measures.questions import tells
+from components.rag.measures.renaming import Renaming, names_of
 from components.rag.serving.passages import Passage, Remembered, passages_of, ranked
 from components.rag.serving.prompts import prompt_of, target_of
 
@@ -22,10 +23,12 @@ _BATCH = 128
 
 class Drawing(Params):
     """What the reader is shown. `arm`: `raft` puts distractors around the relevant passage, and leaves that out in one of
-    (1 - `golden_fraction`) cases, where the right answer is none; `oracle` shows the relevant passage alone, and nothing else."""
+    (1 - `golden_fraction`) cases, where the right answer is none; `oracle` shows the relevant passage alone, and nothing else.
+    Of the `draws` of a training question all but the first are `renamed`: see measures/renaming.py."""
 
     arm: Literal["raft", "oracle"] = "raft"
-    draws: Positive = 3
+    draws: Positive = 16
+    renamed: bool = True
     golden_fraction: Fraction = 0.8
     search: Positive = 8
     seed: int = 0
@@ -39,8 +42,12 @@ class Contexts:
         self.tokenizer, self.max_tokens = tokenizer, architecture.generator.max_tokens
         self.embed = Remembered(library.embed)
         self.funnel = Funnel()
+        self.names: list[str] = []
 
     def of(self, questions: Sequence[dict[str, Any]], split: str) -> Iterator[Record]:
+        if split == "train" and self.params.renamed:
+            public = [chunk.text for chunk in self.library.view([]).chunks]
+            self.names = names_of([*public, *(asked["question"] for asked in questions)])
         for start in range(0, len(questions), _BATCH):
             some = questions[start : start + _BATCH]
             vectors = self.library.embed([asked["question"] for asked in some])
@@ -92,12 +99,14 @@ class Contexts:
             shown = [*kept, *rng.sample(near, min(room - len(kept), len(near)))]
             rng.shuffle(shown)
         place = shown.index(golden) + 1 if golden in shown and not dropped else 0
-        answer = asked["answer"] if place else None
+        say = Renaming(self.names, rng) if self.names and draw else str
+        question, shown = say(asked["question"]), [say(text) for text in shown]
+        answer, golden = (say(asked["answer"]), shown[place - 1]) if place else (None, "")
         texts = {
-            "prompt": prompt_of(asked["question"], shown, self.prompting),
-            "answer": target_of(answer, place, golden or "", self.prompting),
-            "relevant": f"{golden if place else ''}\n{asked['question']}",
-            "irrelevant": "\n".join(text for text in shown if not place or text != golden),
+            "prompt": prompt_of(question, shown, self.prompting),
+            "answer": target_of(answer, place, golden, self.prompting),
+            "relevant": f"{golden}\n{question}",
+            "irrelevant": "\n".join(text for number, text in enumerate(shown, 1) if number != place),
         }
         if len(self.tokenizer(texts["prompt"] + " " + texts["answer"])["input_ids"]) + 2 > self.max_tokens:
             return None
