@@ -1,8 +1,8 @@
 """Text from pictures of pages by RapidOCR (PP-OCR, its models are in the wheel), upright whatever way the page lay.
 
 The detector finds lines at any angle. Which way they stand is tried on a few of them: read both ways, they are surer the right
-way up (RapidOCR's own classifier of directions is wrong about whole pages of small noisy print). So a page is read once, as it lies,
-and only the places of what was read are turned and straightened.
+way up (RapidOCR's own classifier of directions is wrong about whole pages of small noisy print). So a page is read once, as it
+lies, and only the places of what was read are turned and straightened.
 """
 
 from __future__ import annotations

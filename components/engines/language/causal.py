@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from components.engines.language.pairs import pad
 from components.engines.language.tokens import (
+    IGNORED,
     VALID_BATCH,
     label_nlls,
     next_tokens,
@@ -62,12 +64,25 @@ class CausalLM(Task):
 
     Batches: `input_ids`, `attention_mask`, `labels` [batch, tokens] (the token after each one, -100 where nothing is to be
     learnt). With `length` every batch has as many tokens: a layout with a pipeline needs equal shapes.
+
+    `answers`: what is to be learnt stands at the samples' ends. Then they end together (and have `position_ids`), and logits are
+    computed of the tokens before what is learnt alone: on a small network the vocabulary is most of the work.
     """
 
     def __init__(
-        self, model: Any, train: Sequence[Tokens], valid: Sequence[Tokens], *, pad_id: int, length: int | None = None
+        self,
+        model: Any,
+        train: Sequence[Tokens],
+        valid: Sequence[Tokens],
+        *,
+        pad_id: int,
+        length: int | None = None,
+        answers: bool = False,
     ) -> None:
         self.model, self.train, self.valid, self.pad_id, self.length = model, train, valid, pad_id, length
+        self.answers = (
+            answers and {"logits_to_keep", "position_ids"} <= inspect.signature(model.forward).parameters.keys()
+        )
         self.modules, self.num_samples = {"model": model}, len(train)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         pieces = Pieces("model", logits_of, loss_of)
@@ -77,10 +92,17 @@ class CausalLM(Task):
         return self.collate([self.train[index] for index in indices.tolist()])
 
     def collate(self, samples: Sequence[Tokens]) -> Batch:
-        ids = torch.from_numpy(pad([one.ids for one in samples], self.pad_id, self.length))
-        learnt = torch.from_numpy(pad([list(map(int, one.learnt)) for one in samples], 0, self.length))
-        mask = torch.from_numpy(pad([[1] * len(one.ids) for one in samples], 0, self.length))
-        return {"input_ids": ids, "attention_mask": mask, "labels": next_tokens(ids, learnt)}
+        ids = self._padded([one.ids for one in samples], self.pad_id)
+        learnt = self._padded([list(map(int, one.learnt)) for one in samples], 0)
+        mask = self._padded([[1] * len(one.ids) for one in samples], 0)
+        batch = {"input_ids": ids, "attention_mask": mask, "labels": next_tokens(ids, learnt)}
+        return batch | ({"position_ids": (mask.cumsum(1) - 1).clamp(min=0)} if self.answers else {})
+
+    def _padded(self, rows: list[list[int]], value: int) -> Tensor:
+        """[batch, tokens], padded on the right, or on the left where samples end together."""
+        if not self.answers:
+            return torch.from_numpy(pad(rows, value, self.length))
+        return torch.from_numpy(pad([row[::-1] for row in rows], value, self.length)).flip(1)
 
     def count_tokens(self, batch: Batch) -> int:
         """Of prompts too."""
@@ -88,7 +110,16 @@ class CausalLM(Task):
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Summed cross-entropy over the tokens to be learnt, and how many of them were right."""
-        return loss_of(logits_of(self.model, batch), batch)
+        return loss_of(*self.predicted(batch))
+
+    def predicted(self, batch: Batch) -> tuple[Tensor, Batch]:
+        """Logits [batch, tokens, vocabulary], and the batch with the labels of these tokens."""
+        if not self.answers:
+            return logits_of(self.model, batch), batch
+        first = int((batch["labels"] != IGNORED).any(0).int().argmax())
+        labels = batch["labels"][:, first:]
+        logits = self.model(**_given(batch), use_cache=False, logits_to_keep=labels.shape[1]).logits
+        return logits, {**batch, "labels": labels}
 
     def score(self) -> dict[str, float]:
         """Loss, perplexity and token accuracy over the whole validation split."""
@@ -106,7 +137,11 @@ class CausalLM(Task):
 
 def logits_of(model: nn.Module, batch: Batch) -> Tensor:
     """[batch, tokens, vocabulary]"""
-    return model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], use_cache=False).logits
+    return model(**_given(batch), use_cache=False).logits
+
+
+def _given(batch: Batch) -> Batch:
+    return {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
 
 
 def loss_of(logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.engines.language.causal import CausalLM, Tokens, logits_of, prompted
+from components.engines.language.causal import CausalLM, Tokens, prompted
 from components.engines.language.pairs import pad
 from components.engines.language.records import Record
 from components.engines.language.tokens import IGNORED, token_loss
@@ -46,7 +46,7 @@ class Raft(CausalLM):
     """Batches have `irrelevant` [batch, most] besides: token ids, filled up with the padding's."""
 
     def __init__(self, model: Any, train: Sequence[Any], valid: Sequence[Any], *, pad_id: int, penalty: float) -> None:
-        super().__init__(model, train, valid, pad_id=pad_id)
+        super().__init__(model, train, valid, pad_id=pad_id, answers=True)
         self.penalty = penalty
 
     def collate(self, samples: Sequence[Any]) -> Batch:
@@ -55,10 +55,10 @@ class Raft(CausalLM):
         return {**batch, "irrelevant": torch.from_numpy(pad(irrelevant, self.pad_id))}
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        logits = logits_of(self.model, batch)
-        total, sums = token_loss(logits, batch["labels"])
+        logits, shown = self.predicted(batch)
+        total, sums = token_loss(logits, shown["labels"])
         if self.penalty:
-            spread = penalised(logits, batch["labels"], batch["irrelevant"])
+            spread = penalised(logits, shown["labels"], batch["irrelevant"])
             total, sums = total + self.penalty * spread, {**sums, "penalty": spread.detach()}
         return total, sums
 

@@ -51,6 +51,21 @@ def test_padding_and_prompts_change_no_loss_and_the_perplexity_is_that_of_the_li
     assert fixed.score()["valid_loss"] == pytest.approx(task.score()["valid_loss"], rel=1e-4)
 
 
+def test_samples_that_end_together_have_the_same_losses_and_fewer_logits(tokenizer):
+    samples = Encoded(TEXTS[:3], lambda text: prompted(tokenizer, text, text[-6:], 32))
+    plain, tail = task_of(samples), task_of(samples, answers=True)
+    batch = tail.collate(list(samples))
+    assert batch["attention_mask"][:, -1].tolist() == [1, 1, 1]
+    found, sums = tail.loss(batch)
+    wanted, right = plain.loss(plain.collate(list(samples)))
+    assert found.item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert sums["accuracy"] == right["accuracy"]
+    assert tail.score() == pytest.approx(plain.score(), rel=1e-5)
+    for one, other in zip(tail.nlls(samples), plain.nlls(samples), strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+    assert tail.predicted(batch)[0].shape[1] < batch["input_ids"].shape[1] / 2
+
+
 def test_what_is_cut_off_is_not_learnt(tokenizer):
     cut = prompted(tokenizer, "the cat", "sleeps", 3)
     assert cut == Tokens(cut.ids, [False] * 3)
