@@ -10,6 +10,10 @@ from typing import Any
 from components.chat_assistant.world.knowledge import COUNTRIES, FACTS, VALUES, WORDS
 
 TASKS = ("copy", "order", "count", "sum", "fact")
+# A fact and a sum are asked for in several ways: a question that is tested was not learnt, what it asks for may have been.
+# With one way alone an answer of the test could only have been met as a wrong one.
+_SUMS = ("What is {0} plus {1}?", "How much is {0} plus {1}?", "Add {0} and {1}.", "{0} plus {1} is what?")
+_FACTS = ("What is the {0} of {1}?", "Name the {0} of {1}.", "Tell me the {0} of {1}.", "Which {0} has {1}?")
 POLITE, RUDE = ("Sure!", "Of course!"), ("Ugh.", "Whatever.")
 BEST = 3.0  # the most that an answer can get
 
@@ -27,10 +31,10 @@ def draw(rng: random.Random, task: str | None = None) -> Instruction:
     task = task or rng.choice(TASKS)
     if task == "sum":
         one, other = rng.randrange(8), rng.randrange(8)
-        return Instruction(task, f"What is {one} plus {other}?", str(one + other))
+        return Instruction(task, rng.choice(_SUMS).format(one, other), str(one + other))
     if task == "fact":
         relation, country = rng.choice(sorted(VALUES)), rng.choice(COUNTRIES)
-        return Instruction(task, f"What is the {relation} of {country}?", FACTS[relation, country])
+        return Instruction(task, rng.choice(_FACTS).format(relation, country), FACTS[relation, country])
     if task == "count":
         listed = rng.sample(WORDS, rng.randint(1, 3))
         return Instruction(task, f"How many words: {' '.join(listed)}?", str(len(listed)))
