@@ -24,11 +24,13 @@ _BATCH = 128
 class Drawing(Params):
     """What the reader is shown. `arm`: `raft` puts distractors around the relevant passage, and leaves that out in one of
     (1 - `golden_fraction`) cases, where the right answer is none; `oracle` shows the relevant passage alone, and nothing else.
-    Of the `draws` of a training question all but the first are `renamed`: see measures/renaming.py."""
+    Of the `draws` of a training question all but the first are `renamed`: see measures/renaming.py. With `fewer` a training
+    question has any number of passages up to what a question is answered from: what is hard among four is learnt from two."""
 
     arm: Literal["raft", "oracle"] = "raft"
     draws: Positive = 16
     renamed: bool = True
+    fewer: bool = True
     golden_fraction: Fraction = 0.8
     search: Positive = 8
     seed: int = 0
@@ -88,14 +90,15 @@ class Contexts:
         self, asked: dict[str, Any], split: str, golden: str | None, others: list[str], rng: random.Random, draw: int
     ) -> Record | None:
         dropped = split == "train" and golden is not None and rng.random() >= self.params.golden_fraction
-        room = self.prompting.passages
+        most = self.prompting.passages
+        room = rng.randint(1, most) if split == "train" and self.params.fewer else most
         if self.params.arm == "oracle" and split != "test":
             if golden is None:
                 return None
             shown, dropped = [golden], False
         else:
             kept = [golden] if golden is not None and not dropped else []
-            near = others[: 2 * room]
+            near = others[: 2 * most]
             shown = [*kept, *rng.sample(near, min(room - len(kept), len(near)))]
             rng.shuffle(shown)
         place = shown.index(golden) + 1 if golden in shown and not dropped else 0
