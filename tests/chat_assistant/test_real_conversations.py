@@ -8,7 +8,7 @@ import pytest
 from components.engines.base.errors import StageError
 from components.engines.base.paths import read_json, read_jsonl
 from components.engines.language.records import Records
-from tests.chat_assistant.small import SIZES, small
+from tests.chat_assistant.small import DATA, MODELS, SIZES, SMALL, small
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data/chat"
 SHARES = {**SIZES, "valid_fraction": 0.1, "test_fraction": 0.15}
@@ -53,6 +53,36 @@ def test_real_data_go_through_by_params_alone(tmp_path, conversations, preferenc
     if preferences.startswith("pref_rasbt"):
         reasons = [one["reason"] for one in read_jsonl(room.data / "records/preferences/quarantined.jsonl")]
         assert set(reasons) <= {"chosen equals rejected"}
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="the shared real data sets are not beside this checkout")
+@pytest.mark.parametrize(
+    ("conversations", "preferences"),
+    [
+        ("sft_gsm8k_train", "pref_gsm8k_correct_vs_wrong"),
+        ("sft_selfinstruct_seed_tasks", "pref_rasbt_polite_vs_impolite"),
+    ],
+)
+def test_every_stage_runs_on_real_data_by_params_alone(tmp_path, conversations, preferences):
+    rows = (SHARED / f"{conversations}.jsonl").read_text().splitlines()[:150]
+    ingest = {
+        "conversations": {"source": str(SHARED / f"{conversations}.jsonl"), "limit": 150},
+        "preferences": {"source": str(SHARED / f"{preferences}.jsonl"), "limit": 150},
+        "texts": {"source": write(tmp_path / "texts.jsonl", [{"text": row} for row in rows])},
+        "max_bad_fraction": 0.2,
+    }
+    room = small(
+        tmp_path,
+        architecture=SMALL.model_copy(update={"max_tokens": 256}),
+        ingest=SHARES | ingest,
+        clean={"max_words": 2_000, "max_rejected_fraction": 0.9},
+        validate={"min_train": 20, "min_test": 5},
+    ).run_all(*DATA, *MODELS)
+    figures = room.evaluate()
+    assert figures["perplexity"] < figures["perplexity_unigram"]
+    assert 0 <= figures["reward_accuracy"] <= 1
+    assert "gold_sft" not in figures  # nobody knows what real answers are worth
+    assert all(row["fields"] for row in read_jsonl(room.reports / "samples.jsonl"))
 
 
 def test_an_official_test_set_is_kept_apart_and_looked_for_in_training(tmp_path):

@@ -146,15 +146,14 @@ def draw_requests(count: int, held_out: bool, seed: int) -> Iterator[dict[str, A
     answers = _HELD_OUT_ANSWERS if held_out else _ANSWERS
     told: set[tuple[str, str]] = set()
     for _ in range(20 * count):
-        if len(told) == count:
-            return
-        category, harmless = rng.choice(CATEGORIES), rng.random() < 0.5
-        thing = rng.choice(THINGS[category][harmless])
         opening, frame, closing = rng.choice(openings), rng.choice(rng.choice(frames)), rng.choice(closings)
-        asked = " ".join(part for part in (opening, frame.format(thing), closing) if part)
-        response = rng.choice(answers).format(thing) if rng.random() < 0.5 else ""
-        if (asked, response) in told:
-            continue
-        told.add((asked, response))
-        made = {"prompt": asked, "category": SAFE if harmless else category, "held_out": held_out}
-        yield made | {"response": response} if response else made
+        answer, category = rng.choice(answers) if rng.random() < 0.5 else "", rng.choice(CATEGORIES)
+        for harmless in (False, True):  # in the same words: how something is asked must tell nothing
+            thing = rng.choice(THINGS[category][harmless])
+            asked = " ".join(part for part in (opening, frame.format(thing), closing) if part)
+            response = answer.format(thing)
+            if len(told) == count or (asked, response) in told:
+                continue
+            told.add((asked, response))
+            made = {"prompt": asked, "category": SAFE if harmless else category, "held_out": held_out}
+            yield made | {"response": response} if response else made
