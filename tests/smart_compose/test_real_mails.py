@@ -20,6 +20,11 @@ from tests.room import Room
 from tests.smart_compose.small import MODEL, TRAINING, small
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/data/smart_compose"
+REAL = [
+    ("emails.jsonl", {"fields": {"sender": "sender", "body": "body"}}),
+    ("news_ntrex_en.txt", {"text_unit": "paragraph"}),
+    ("wikipedia_xquad_en.txt", {"text_unit": "paragraph"}),
+]
 DATA = ("ingest", "scrub", "validate")
 SMALL = {"validate": {"min_train": 5, "min_test": 1, "max_mean_words": 1_000}}
 ADDRESS = re.compile(rb"[\w.+-]+@[\w-]+\.[\w.-]*\w")
@@ -39,14 +44,7 @@ def counts_add_up(counts):
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared real data sets are not beside this checkout")
-@pytest.mark.parametrize(
-    ("name", "ingest"),
-    [
-        ("emails.jsonl", {"fields": {"sender": "sender", "body": "body"}}),
-        ("news_ntrex_en.txt", {"text_unit": "paragraph"}),
-        ("wikipedia_xquad_en.txt", {"text_unit": "paragraph"}),
-    ],
-)
+@pytest.mark.parametrize(("name", "ingest"), REAL)
 def test_real_texts_go_through_and_leave_nothing_personal(tmp_path, capfd, name, ingest):
     source = SHARED / name
     shares = {"source": str(source), "valid_fraction": 0.15, "test_fraction": 0.2}
@@ -68,15 +66,16 @@ def test_real_texts_go_through_and_leave_nothing_personal(tmp_path, capfd, name,
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the shared real data sets are not beside this checkout")
-def test_real_mails_become_a_registered_model_that_mlflow_serves_and_nothing_personal_is_written(
-    tmp_path, capfd, monkeypatch
+@pytest.mark.parametrize(("name", "ingest"), REAL)
+def test_real_texts_become_a_registered_model_that_mlflow_serves_and_nothing_personal_is_written(
+    tmp_path, capfd, monkeypatch, name, ingest
 ):
-    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_DEFAULT_ARTIFACT_ROOT"):
-        monkeypatch.delenv(name, raising=False)
+    for variable in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI", "MLFLOW_DEFAULT_ARTIFACT_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
     root = commit_room(tmp_path / "project", "smart_compose", "train")
-    source = SHARED / "emails.jsonl"
-    mails = {"source": str(source), "fields": {"sender": "sender", "body": "body"}, "valid_fraction": 0.15}
-    sections = {"ingest": mails | {"test_fraction": 0.2}, "scrub": {"max_words": 3_000}, **SMALL}
+    source = SHARED / name
+    shares = {"source": str(source), "valid_fraction": 0.15, "test_fraction": 0.2}
+    sections = {"ingest": shares | ingest, "scrub": {"max_words": 3_000}, **SMALL}
     sections["train"] = {"training": TRAINING.model_copy(update={"max_steps": 120})}
     room = small(root, **sections).run_all(*DATA, "tokenizer", *MODEL)
     figures = room.evaluate()
