@@ -48,6 +48,7 @@ def test_preferences_have_their_margin_and_a_tenth_are_flipped():
         assert abs(worth[0] - worth[1]) == one["margin"] > 0
         assert (worth[0] < worth[1]) is one["flipped"]
     assert 0.08 < sum(one["flipped"] for one in found) / len(found) < 0.12
+    assert 0.96 < len(found) / 4_000 < 0.98  # the others are dirt
 
 
 def test_requests_come_with_look_alikes_and_the_test_asks_in_other_words():

@@ -70,9 +70,9 @@ def preferences(count: int, dirt: float, seed: int) -> Iterator[dict[str, Any]]:
         asked = draw(rng)
         answers = [reply(rng, asked, polite=POLITE, right=RIGHT) for _ in range(2)]
         worth = [gold_reward(asked.right, one) for one in answers]
-        spoilt = rng.random() < dirt
-        if worth[0] == worth[1] and not spoilt:
+        if worth[0] == worth[1]:
             continue
+        spoilt = rng.random() < dirt  # asked of pairs that are kept: else the share of dirt would be larger
         better, worse = answers if worth[0] > worth[1] else reversed(answers)
         flipped = rng.random() < FLIPPED
         made += 1
