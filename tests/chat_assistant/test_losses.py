@@ -1,4 +1,4 @@
-"""The losses by hand, with all that TRL's own trainers (test_trl.py) have no setting for."""
+"""The losses by hand, and by the formulas that TRL 1.16 has them by (test_trl.py asks TRL itself)."""
 
 import math
 
@@ -11,6 +11,7 @@ from components.chat_assistant.tasks.advantages import clipped, clipped_values, 
 from components.chat_assistant.tasks.dpo import DirectPreference
 from components.chat_assistant.tasks.preferred import collate, dpo_loss, margin_loss
 from components.chat_assistant.tasks.reading import Pair
+from components.chat_assistant.tasks.rewarding import Rewarding
 from tests.engines.language.test_chat_tokens import small_llama
 
 PAIRS = [Pair([1, 5, 6], [7, 8, 2], [9, 2], 1.0), Pair([1, 5], [7, 2], [9, 9, 9, 2], 2.0)]
@@ -22,7 +23,22 @@ def test_the_margin_loss():
     assert found.tolist() == pytest.approx(by_hand, rel=1e-6)
 
 
-def test_the_dpo_task_by_hand_with_label_smoothing_and_the_chosen_answers_likelihood():
+def test_the_reward_task_is_trls_with_a_margin_column():
+    from components.chat_assistant.networks.scorer import on_top_of
+
+    model = on_top_of(small_llama(), ["reward"])
+    task = Rewarding(model, PAIRS, PAIRS, pad_id=0, margin_scale=1.0)
+    loss, sums = task.loss(task.batch(np.array([0, 1]), 0))
+    scores = [
+        [model(input_ids=torch.tensor([one.prompt + side])).logits[0, 0] for side in (one.chosen, one.rejected)]
+        for one in PAIRS
+    ]
+    theirs = sum(-logsigmoid(good - bad - one.margin) for (good, bad), one in zip(scores, PAIRS, strict=True))
+    assert loss.item() == pytest.approx(theirs.item(), abs=1e-5)
+    assert sums["accuracy"] == sum(good > bad for good, bad in scores)
+
+
+def test_the_dpo_task_is_trls_sigmoid_loss_with_label_smoothing():
     model, reference = small_llama(seed=0).eval(), small_llama(seed=1).eval()
     beta, smoothing = 0.3, 0.1
     task = DirectPreference(
@@ -34,15 +50,15 @@ def test_the_dpo_task_by_hand_with_label_smoothing_and_the_chosen_answers_likeli
         logits = network(input_ids=torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
         return logits.log_softmax(-1).gather(1, torch.tensor(answer)[:, None]).sum()
 
-    by_hand, chosen = 0.0, 0.0
+    theirs, chosen = 0.0, 0.0
     for one in PAIRS:
         ratios = [
             logp(model, one.prompt, side) - logp(reference, one.prompt, side) for side in (one.chosen, one.rejected)
         ]
         logits = ratios[0] - ratios[1]
-        by_hand += -logsigmoid(beta * logits) * (1 - smoothing) - logsigmoid(-beta * logits) * smoothing
+        theirs += -logsigmoid(beta * logits) * (1 - smoothing) - logsigmoid(-beta * logits) * smoothing
         chosen += logp(model, one.prompt, one.chosen)
-    assert loss.item() == pytest.approx(by_hand.item(), abs=1e-5)
+    assert loss.item() == pytest.approx(theirs.item(), abs=1e-5)
     assert sums["chosen_logp"].item() == pytest.approx(chosen.item(), abs=1e-4)
     weighted = DirectPreference(
         model, reference, PAIRS, PAIRS, pad_id=0, beta=beta, label_smoothing=smoothing, chosen_weight=0.5

@@ -26,6 +26,7 @@ PAIRS = [
     for said, (good, bad, margin) in zip(SAID, ANSWERS, strict=True)
 ]
 ALL = np.arange(len(SAID))
+pytest.importorskip("trl", reason="TRL comes with `pip install -e .[bench]`; test_losses.py has its formulas")
 
 
 def answer(content):
