@@ -66,3 +66,20 @@ def test_requests_come_with_look_alikes_and_the_test_asks_in_other_words():
     shared = ours & others
     assert not shared
     assert found == list(draw.requests(1_600, 0.0, 0))
+
+
+def test_how_something_is_asked_tells_nothing():
+    """Each wording is used for a harmful and for a harmless thing; words at random stand around in training alone."""
+    things = {
+        thing: harmless for sides in unsafe.THINGS.values() for harmless, side in enumerate(sides) for thing in side
+    }
+    for held_out in (False, True):
+        sides: dict[str, set[int]] = {}
+        for one in unsafe.draw_requests(600, held_out, 0):
+            thing = max((thing for thing in things if thing in one["prompt"]), key=len)
+            assert (one["category"] == unsafe.SAFE) is bool(things[thing])
+            sides.setdefault(one["prompt"].replace(thing, "{}"), set()).add(things[thing])
+        # of a pair one half is left out where the request has been drawn before
+        assert sum(side == {0, 1} for side in sides.values()) > 0.9 * len(sides)
+    held = [one["prompt"] for one in unsafe.draw_requests(300, True, 0)]
+    assert all(any(frame.split("{}")[0] in prompt for frame in unsafe.HELD_OUT_FRAMES[0]) for prompt in held)
