@@ -11,7 +11,6 @@ import pytest
 
 from components.engines.base.paths import read_json
 from components.engines.shards.manifest import read_manifest
-from components.engines.sources.splits import SPLITS
 from components.engines.videos.dataset import Videos
 from components.engines.videos.encode import encode_mp4
 from components.engines.videos.signals import flow, motion_fit
@@ -22,7 +21,8 @@ from tests.text_to_video.small import small
 
 
 def videos(room, folder):
-    return [one for split in SPLITS for one in Videos(room.data / folder, split)]
+    """Of a few files all of one split may be refused: then it is not there."""
+    return [one for split in read_manifest(room.data / folder).splits for one in Videos(room.data / folder, split)]
 
 
 @pytest.mark.parametrize("direction", ATTRIBUTES["direction"])
@@ -158,7 +158,7 @@ def test_files_of_a_folder_are_kept_or_refused_with_the_reason(tmp_path):
     source = tmp_path / "clips"
     source.mkdir()
     expected = clip_folder(source)
-    ingest = {"source": str(source), "valid_fraction": 0.3, "test_fraction": 0.3, "seed": 0}
+    ingest = {"source": str(source), "valid_fraction": 0.3, "test_fraction": 0.3, "seed": 6}
     room = small(tmp_path / "room", ingest=ingest, clean={"max_bad_fraction": 1, "fps": 8})
     room.run_all("ingest", "clean")
     rows = [json.loads(line) for line in (room.data / "cleaned/quarantined.jsonl").read_text().splitlines()]

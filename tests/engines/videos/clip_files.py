@@ -19,10 +19,15 @@ def moving(count=9, px=PX, value=250):
 
 
 def write(frames, *, format="mp4", codec="libx264", pix_fmt="yuv420p", fps=8, given="rgb24", pts=None, options=None):
-    """Frames [n, height, width, channels] as a file; `pts` in thousandths of a second makes the rate uneven."""
+    """Frames [n, height, width, channels] as a file; `pts` in thousandths of a second makes the rate uneven.
+
+    The same frames give the same bytes, which say to which split a file goes: Matroska would give each file an identity of its
+    own, and x264's assembly reads beyond small pictures.
+    """
+    exact = {"x264-params": "asm=0", "threads": "1"} if codec == "libx264" else {}
     buffer = io.BytesIO()
-    with av.open(buffer, "w", format=format) as container:
-        stream = container.add_stream(codec, rate=fps, options=options or {})
+    with av.open(buffer, "w", format=format, container_options={"fflags": "+bitexact"}) as container:
+        stream = container.add_stream(codec, rate=fps, options={**exact, **(options or {})})
         stream.height, stream.width, stream.pix_fmt = frames.shape[1], frames.shape[2], pix_fmt
         if pts is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
