@@ -124,6 +124,8 @@ def open_clip(data: bytes, limits: VideoLimits) -> Iterator[Clip]:
                 raise BadRecord("damaged clip", "nothing is left that could be seen or heard")
             raise BadRecord("no video", "it holds sound alone")
         stream = container.streams.video[0]
+        if stream.codec_context is None:  # the index is cut before it says how, or nothing here reads it
+            raise BadRecord("damaged clip", "nothing can decode its picture track")
         stream.thread_count = 1  # more would each hold frames of their own
         _refuse_large(stream.width, stream.height, limits)
         clip = Clip(container, stream, limits)

@@ -100,9 +100,11 @@ def test_a_clip_cut_short_is_damaged_whatever_its_container():
     assert reason(whole[: len(whole) // 2]) == "damaged clip"
 
 
-@pytest.mark.parametrize("lost", [100, 600, 900, 1200])
-def test_an_mp4_that_lost_its_end_is_refused_whatever_of_its_index_is_left(lost):
-    assert reason(write(moving(20))[:-lost]) in {"damaged clip", "no frames"}
+def test_an_mp4_that_lost_its_end_is_refused_whatever_of_its_index_is_left():
+    whole = write(moving(20))
+    after = len(whole) - whole.index(b"udta")  # what a title would stand in: no frame hangs on it
+    reasons = {lost: reason(whole[:-lost]) for lost in range(after + 8, len(whole) - 12)}
+    assert {lost: why for lost, why in reasons.items() if why not in {"damaged clip", "no frames"}} == {}
 
 
 def test_limits_are_kept_before_anything_is_decoded():
