@@ -19,6 +19,7 @@ LIBRARIES = (
     "ray",
     "dvc",
     "prefect",
+    "trl",
 )
 
 

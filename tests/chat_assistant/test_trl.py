@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 import torch
+import trl
 from datasets import Dataset
 
 from components.chat_assistant.networks.scorer import on_top_of
@@ -26,7 +27,6 @@ PAIRS = [
     for said, (good, bad, margin) in zip(SAID, ANSWERS, strict=True)
 ]
 ALL = np.arange(len(SAID))
-pytest.importorskip("trl", reason="TRL comes with `pip install -e .[bench]`; test_losses.py has its formulas")
 
 
 def answer(content):
@@ -44,8 +44,6 @@ def preferences():
 
 def trainer_of(kind, model, dataset, folder, **options):
     """One of TRL's trainers that has all samples in one batch, in their order, in fp32."""
-    import trl
-
     words = copy.deepcopy(WORDS)
     words.chat_template = TEMPLATE
     more = {"ref_model": options.pop("ref_model")} if "ref_model" in options else {}

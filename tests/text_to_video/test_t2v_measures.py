@@ -4,13 +4,14 @@ import io
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from PIL import Image
 
-from components.engines.base.paths import read_json, read_jsonl
+from components.engines.base.paths import read_json, read_jsonl, write_json
 from components.engines.super_resolution.interpolator import Interpolator, repeated
 from components.text_to_video.measures.distances import frame_distances, video_distances, worsened
-from components.text_to_video.networks.motion_network import MotionJudge, MotionNetwork, values_of
+from components.text_to_video.networks.motion_network import CONFIG, WEIGHTS, MotionJudge, MotionNetwork, values_of
 from components.text_to_video.world.motion import ATTRIBUTES, Motion
 from tests.declared_figures import unwritten
 
@@ -92,12 +93,23 @@ def test_worsened_clips_are_what_they_are_called():
 
 def test_the_judge_answers_in_the_words_of_the_world():
     torch.manual_seed(0)
-    judge = MotionJudge(MotionNetwork(4, 8, 5, 16), {name: list(values) for name, values in ATTRIBUTES.items()})
+    judge = MotionJudge(MotionNetwork(4, 8, 5, 16))
     clips = torch.rand(3, 3, 5, 16, 16)
     assert {name: len(values) for name, values in judge.predict(clips).items()} == dict.fromkeys(ATTRIBUTES, 3)
     assert judge.features(clips).shape == (3, 8)
     torch.testing.assert_close(judge.joint_log_probabilities(clips).exp().sum(1), torch.ones(3))
     assert values_of([Motion("green", "square", "up", "fast", "left")]).tolist() == [[1, 1, 2, 1, 1]]
+
+
+def test_a_judge_from_disk_says_of_each_attribute_what_its_head_says(tmp_path):
+    shape = {"width": 4, "features": 8, "frames": 5, "px": 16}
+    network = MotionNetwork(**shape)
+    for number, head in enumerate(network.heads.values()):
+        head.bias.data[number % 2] = 100.0
+    write_json(tmp_path / CONFIG, {"attributes": {name: list(values) for name, values in ATTRIBUTES.items()}, **shape})
+    safetensors.torch.save_file(network.state_dict(), tmp_path / WEIGHTS)
+    said = MotionJudge.load(tmp_path).predict(torch.rand(2, 3, 5, 16, 16))
+    assert said == {name: [values[number % 2]] * 2 for number, (name, values) in enumerate(ATTRIBUTES.items())}
 
 
 def test_interpolation_keeps_given_frames_and_starts_as_their_mean(tmp_path):

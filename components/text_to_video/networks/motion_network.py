@@ -44,8 +44,8 @@ class MotionJudge:
 
     name = "motion_network"
 
-    def __init__(self, network: MotionNetwork, attributes: dict[str, list[str]]) -> None:
-        self.network, self.attributes = network.eval(), attributes
+    def __init__(self, network: MotionNetwork) -> None:
+        self.network = network.eval()
 
     @classmethod
     def load(cls, folder: Path) -> Self:
@@ -55,7 +55,7 @@ class MotionJudge:
         shape = {name: config[name] for name in ("width", "features", "frames", "px")}
         network = MotionNetwork(**shape)
         load_module(network, folder / WEIGHTS)
-        return cls(network, config["attributes"])
+        return cls(network)
 
     def to(self, device: Any) -> Self:
         self.network.to(device)
@@ -69,8 +69,8 @@ class MotionJudge:
         """Per attribute its value in each clip."""
         found = self._over(clips, lambda part: torch.stack([one.argmax(-1) for one in self.network(part).values()], 1))
         return {
-            name: [values[int(number)] for number in found[:, column]]
-            for column, (name, values) in enumerate(self.attributes.items())
+            name: [ATTRIBUTES[name][int(number)] for number in found[:, column]]
+            for column, name in enumerate(self.network.heads)
         }
 
     def joint_log_probabilities(self, clips: Tensor) -> Tensor:
