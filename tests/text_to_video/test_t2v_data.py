@@ -14,7 +14,7 @@ from components.engines.shards.manifest import read_manifest
 from components.engines.videos.dataset import Videos
 from components.engines.videos.encode import encode_mp4
 from components.engines.videos.signals import flow, motion_fit
-from components.text_to_video.world.motion import ATTRIBUTES, Motion, describe, draw, is_possible, motions, paint
+from components.text_to_video.world.motion import ATTRIBUTES, Motion, describe, draw, is_possible, motions, paint, path
 from components.text_to_video.world.records import PX, draw_records, times
 from tests.engines.videos.clip_files import moving, sound, turned, write
 from tests.text_to_video.small import small
@@ -183,3 +183,12 @@ def test_long_files_become_pieces_and_no_more_than_are_asked_for(tmp_path):
     assert sorted(one.metadata["frames"] for one in found) == [20] * 6
     assert len({one.key for one in found}) == 6
     shutil.rmtree(room.data)
+
+
+@pytest.mark.parametrize("turn", ["straight", "up"])
+def test_scenes_have_a_direction_in_time(turn):
+    """Without it no distance could tell a clip from the same clip played backwards."""
+    way = path(Motion("red", "circle", "left", "fast", turn), times())
+    steps = np.linalg.norm(np.diff(way, axis=0), axis=1)
+    assert (np.diff(np.delete(steps, len(steps) // 2)) < 0).all()
+    assert steps.sum() == pytest.approx(0.5 * (times()[-1] - times()[0]))

@@ -1,5 +1,7 @@
 """Moving scenes: one object of a known colour and shape that moves in a known direction, at a known speed, and may turn.
 
+It slows down on its way, as what rolls does: without that a clip played backwards would be as good as any other.
+
 A fixed fifth of all combinations is held out of training: whoever gets these right has learnt motion and looks apart.
 """
 
@@ -35,6 +37,7 @@ TURNING_SHARE = 0.3
 HELD_OUT_SHARE = 5  # one combination in five
 _RADIUS, _RADIUS_PLAY = 0.16, 0.02  # of the picture's side
 _PLACE_PLAY = 0.07
+_SLOWING = 0.4  # things start by so much above their mean speed and end by so much below: clips have a direction in time
 _TINT, _SLOPE, _SHADE = 8.0, 25.0, 6.0  # standard deviations or ranges, of 255
 
 
@@ -113,7 +116,8 @@ def paint(motion: Motion, px: int, times: np.ndarray, rng: np.random.Generator) 
 def path(motion: Motion, times: np.ndarray) -> np.ndarray:
     """Where the object is at `times`, relative to the middle of the box around its way, in sides: [times, 2] (y, x)."""
     ends = VECTORS[motion.direction if motion.turn == STRAIGHT else motion.turn]
-    middle = (times[0] + times[-1]) / 2
-    before, after = np.minimum(times - middle, 0), np.maximum(times - middle, 0)
+    passed = times - (times[0] + times[-1]) / 2
+    run = passed - _SLOWING / 2 * passed**2 / max(passed[-1], 1e-9)
+    before, after = np.minimum(run, 0), np.maximum(run, 0)
     way = SPEEDS[motion.speed] * (np.outer(before, VECTORS[motion.direction]) + np.outer(after, ends))
     return way - (way.max(0) + way.min(0)) / 2
