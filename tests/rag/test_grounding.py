@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from components.engines.documents.chunking import Chunk
-from components.rag.architecture import Prompting
+from components.rag.architecture import Generator, Prompting
 from components.rag.serving.expansion import Expander
 from components.rag.serving.faithfulness import consistency, supported
 from components.rag.serving.passages import Remembered, passages_of
@@ -194,3 +194,29 @@ def test_the_printer_prints_the_same_library_again_and_names_stay_on_their_side(
         assert one.kind == "answerable" or one.answer is None
         assert one.answer is None or one.answer in one.evidence or one.form == "form"
     assert {one.kind for one in questions} >= {"answerable", "unanswerable"}
+
+
+def test_a_reader_starts_by_looking_for_the_word_it_stands_at():
+    from types import SimpleNamespace
+
+    from components.rag.networks.generator import build
+
+    class Words(SimpleNamespace):
+        def __len__(self):
+            return 200
+
+    torch.manual_seed(0)
+    network = build(
+        Generator(width=64, layers=2, heads=4, max_tokens=64), Words(pad_token_id=0, bos_token_id=1, eos_token_id=2)
+    )
+    ids = torch.randperm(190)[:30] + 5
+    ids = torch.cat([ids, ids[11:12]])[None]
+    with torch.no_grad():
+        states = network.model.embed_tokens(ids)
+        layer = network.model.layers[0]
+        seen = layer.input_layernorm(states)
+        looks, looked_at = (
+            one(seen)[0].unflatten(-1, (4, 16)) for one in (layer.self_attn.q_proj, layer.self_attn.k_proj)
+        )
+    alike = torch.einsum("hd,thd->ht", looks[-1], looked_at)[:3, :-1]  # of the heads that match, to the words before
+    assert alike.argmax(1).tolist() == [11] * 3

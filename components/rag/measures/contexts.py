@@ -25,12 +25,14 @@ class Drawing(Params):
     """What the reader is shown. `arm`: `raft` puts distractors around the relevant passage, and leaves that out in one of
     (1 - `golden_fraction`) cases, where the right answer is none; `oracle` shows the relevant passage alone, and nothing else.
     Of the `draws` of a training question all but the first are `renamed`: see measures/renaming.py. With `fewer` a training
-    question has any number of passages up to what a question is answered from: what is hard among four is learnt from two."""
+    question has any number of passages up to what a question is answered from: what is hard among four is learnt from two.
+    Of the training examples a share of `far` has distractors from anywhere; those of the others are what a search finds."""
 
     arm: Literal["raft", "oracle"] = "raft"
-    draws: Positive = 16
+    draws: Positive = 32
     renamed: bool = True
     fewer: bool = True
+    far: Fraction = 0.5
     golden_fraction: Fraction = 0.8
     search: Positive = 8
     seed: int = 0
@@ -45,11 +47,15 @@ class Contexts:
         self.embed = Remembered(library.embed)
         self.funnel = Funnel()
         self.names: list[str] = []
+        self.anywhere: list[str] = []  # passages that everybody may read
 
     def of(self, questions: Sequence[dict[str, Any]], split: str) -> Iterator[Record]:
-        if split == "train" and self.params.renamed:
-            public = [chunk.text for chunk in self.library.view([]).chunks]
-            self.names = names_of([*public, *(asked["question"] for asked in questions)])
+        if split == "train":
+            public = self.library.view([]).chunks
+            passages = (text for chunk in public for text in passages_of(chunk, self.prompting.max_passage_chars))
+            self.anywhere = list(dict.fromkeys(passages))
+            texts = [*(chunk.text for chunk in public), *(asked["question"] for asked in questions)]
+            self.names = names_of(texts) if self.params.renamed else []
         for start in range(0, len(questions), _BATCH):
             some = questions[start : start + _BATCH]
             vectors = self.library.embed([asked["question"] for asked in some])
@@ -98,8 +104,11 @@ class Contexts:
             shown, dropped = [golden], False
         else:
             kept = [golden] if golden is not None and not dropped else []
-            near = others[: 2 * most]
-            shown = [*kept, *rng.sample(near, min(room - len(kept), len(near)))]
+            pool = others[: 2 * most]
+            if split == "train" and rng.random() < self.params.far:
+                some = rng.sample(self.anywhere, min(4 * most, len(self.anywhere)))
+                pool = [text for text in some if asked["answer"] is None or not tells(text, asked)]
+            shown = [*kept, *rng.sample(pool, min(room - len(kept), len(pool)))]
             rng.shuffle(shown)
         place = shown.index(golden) + 1 if golden in shown and not dropped else 0
         say = Renaming(self.names, rng) if self.names and draw else str
