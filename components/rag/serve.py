@@ -147,9 +147,19 @@ class Assistant(Pipeline):
         answer, cited = read_answer(text, len(shown), self.prompting)
         if answer is None:
             return self._nothing()
-        sources = [shown[number - 1] for number in cited]
-        held = any(supported(question, answer, f"{' '.join(one.hit.chunk.path)} {one.text}") for one in sources)
-        return {"answer": answer, "found": True, "supported": held, "citations": [_citation(one) for one in sources]}
+        telling = [
+            number
+            for number, one in enumerate(shown, 1)
+            if supported(question, answer, f"{' '.join(one.hit.chunk.path)} {one.text}")
+        ]
+        if telling and not set(telling) & set(cited):  # right words from another passage than the one named
+            cited = telling[:1]
+        return {
+            "answer": answer,
+            "found": True,
+            "supported": bool(set(telling) & set(cited)),
+            "citations": [_citation(shown[number - 1]) for number in cited],
+        }
 
 
 def _citation(passage: Passage) -> dict[str, Any]:

@@ -7,16 +7,18 @@ import pytest
 from components.engines.base.params import load_section
 from components.engines.base.paths import read_json, read_jsonl, write_json
 from components.engines.base.stage import StageContext
+from components.engines.index.words import SMALL, words_of
 from components.engines.serving.pipeline import SETTINGS
 from components.rag.architecture import Architecture, Serving, settings_of
 from components.rag.chunk import Chunk, chunk
 from components.rag.evaluate import Evaluate, evaluate
 from components.rag.index import Index, index
 from components.rag.ingest import Ingest, ingest
+from components.rag.measures.questions import load_questions
 from components.rag.parse import Parse, parse
 from components.rag.raft import Raft, raft
 from components.rag.raft_data import RaftData, raft_data
-from components.rag.serve import Assistant
+from components.rag.serve import Asked, Assistant
 from components.rag.tokenizer import Tokenizer, tokenizer
 from components.rag.train_encoder import TrainEncoder, train_encoder
 from components.rag.validate import Validate, validate
@@ -149,3 +151,22 @@ def test_examples_have_the_passage_that_answers_among_distractors(room):
         assert f"[{cited}] {one.texts['relevant'].splitlines()[0]}" in one.texts["prompt"]
     silent = [one for one in Records(room / "examples", "train") if not one.meta["value"]]
     assert {one.texts["answer"] for one in silent} == {"none"}
+
+
+def test_an_answer_is_cited_from_the_passage_that_tells_it(room, assistant):
+    asked = next(
+        Asked(one["question"], (), None)
+        for one in load_questions(room / "documents", "test")
+        if one["kind"] == "answerable"
+    )
+    shown = assistant.passages(asked, assistant.options)[:4]
+    first, *others = ({*words_of(" ".join(one.hit.chunk.path)), *words_of(one.text)} for one in shown)
+    place, word = next(
+        (place, word) for place, held in enumerate(others, 1) for word in sorted(held - first - SMALL) if word.isalpha()
+    )
+    right = assistant._answered("what is it?", f"[1] {word}", shown)
+    assert right["supported"]
+    assert right["citations"][0]["text"] in {one.text for one in shown[1:]}
+    assert word in words_of(f"{' '.join(shown[place].hit.chunk.path)} {right['citations'][0]['text']}")
+    invented = assistant._answered("what is it?", "[1] qwertz", shown)
+    assert (invented["supported"], invented["citations"][0]["text"]) == (False, shown[0].text)
