@@ -37,9 +37,8 @@ TURNING_SHARE = 0.3
 HELD_OUT_SHARE = 5  # one combination in five
 _RADIUS, _RADIUS_PLAY = 0.16, 0.02  # of the picture's side
 _PLACE_PLAY = 0.07
-_SLOWING = (
-    0.35  # things start by so much above their mean speed and end by so much below: clips have a direction in time
-)
+# Things start by so much above their mean speed and end by so much below: clips have a direction in time.
+_SLOWING = 0.2
 _TINT, _SLOPE, _SHADE = 8.0, 25.0, 6.0  # standard deviations or ranges, of 255
 
 
