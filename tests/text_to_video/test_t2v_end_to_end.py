@@ -36,7 +36,7 @@ PARAMS = {
         **small("train_upscaler", width=8, crop_px=8), **small("train_interpolator", width=8, px=32),
         **small("train_judge", width=8, features=8),
         "evaluate": {"sampling": {"steps": 2}, "num_prompts": 8, "num_reference": 12, "num_samples": 3},
-        "promote": {"thresholds": {"motion": {"min": 0}, "fvd_order_holds": {"min": 0}}},
+        "promote": {"thresholds": {"motion": {"min": 0}, "motion_real_clips": {"min": 0}, "fvd_order_holds": {"min": 0}}},
     },
 }  # fmt: skip
 PROMPT = "a red circle moves left slowly"
