@@ -59,9 +59,14 @@ class Architecture(Params):
 
 
 class Serving(Params):
-    """How questions are answered: read by `evaluate` and `register` alike, so that what is judged is what is served."""
+    """How questions are answered: read by `evaluate` and `register` alike, so that what is judged is what is served.
+
+    With `only_supported` an answer is withheld unless a passage that the reader saw holds its words and the names of the question
+    (serving/faithfulness.py). For readers that say it in words of their own: false.
+    """
 
     decoding: Decoding
+    only_supported: bool = True
     max_chars: Positive = 500
     unknown: str = "No document that you may read tells."
     synonyms: dict[str, list[str]] = Field(default_factory=dict)

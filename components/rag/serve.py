@@ -54,6 +54,7 @@ class Assistant(Pipeline):
         self.embed = Remembered(library.embed)
         self.prompting, self.decoding = Prompting(**settings["prompting"]), Decoding(**settings["decoding"])
         self.max_chars, self.unknown = settings["max_chars"], settings["unknown"]
+        self.only_supported = settings["only_supported"]
         self.lexicon, self.expander = PromptLexicon(), Expander(settings["synonyms"])
 
     @classmethod
@@ -105,7 +106,10 @@ class Assistant(Pipeline):
         return answers
 
     def pieces(self, asked: Asked, chosen: Any) -> Iterator[str | dict[str, Any]]:
-        """The answer's words as they are made, from the moment that it cites a passage; an abstention has none."""
+        """The answer's words as they are made, from the moment that it cites a passage; an abstention has none.
+
+        With `only_supported` whole words, while a passage holds all of them; a later word may still take the answer back.
+        """
         shown = [] if self.lexicon.refusal(asked.question) else self.passages(asked, chosen)[: self.prompting.passages]
         if not shown or self.decoding.strategy == "beam":
             yield from super().pieces(asked, chosen)
@@ -114,6 +118,9 @@ class Assistant(Pipeline):
         for piece in stream_text(self.network, self.tokenizer, self._prompt(asked, shown), self.decoding):
             text += piece
             so_far = read_so_far(text, len(shown), self.prompting)
+            if self.only_supported:
+                so_far = so_far.rpartition(" ")[0]
+                so_far = so_far if _telling(asked.question, so_far, shown) else ""
             if len(so_far) > len(told):
                 yield so_far[len(told) :]
                 told = so_far
@@ -147,11 +154,9 @@ class Assistant(Pipeline):
         answer, cited = read_answer(text, len(shown), self.prompting)
         if answer is None:
             return self._nothing()
-        telling = [
-            number
-            for number, one in enumerate(shown, 1)
-            if supported(question, answer, f"{' '.join(one.hit.chunk.path)} {one.text}")
-        ]
+        telling = _telling(question, answer, shown)
+        if not telling and self.only_supported:
+            return self._nothing()
         if telling and not set(telling) & set(cited):  # right words from another passage than the one named
             cited = telling[:1]
         return {
@@ -160,6 +165,12 @@ class Assistant(Pipeline):
             "supported": bool(set(telling) & set(cited)),
             "citations": [_citation(shown[number - 1]) for number in cited],
         }
+
+
+def _telling(question: str, answer: str, shown: list[Passage]) -> list[int]:
+    """The numbers, from 1, of the passages that support the answer."""
+    sources = (f"{' '.join(one.hit.chunk.path)} {one.text}" for one in shown)
+    return [number for number, source in enumerate(sources, 1) if supported(question, answer, source)]
 
 
 def _citation(passage: Passage) -> dict[str, Any]:

@@ -130,6 +130,9 @@ def test_an_answer_is_streamed_from_its_citation_on_and_ends_as_it_is_predicted(
     *_, last = assistant.stream(question)
     assert last == assistant.predict([question])[0]
     monkeypatch.setattr("components.rag.serve.stream_text", lambda *_: iter(["[1] ", "34 ", "months"]))
+    (only,) = assistant.stream(question)  # nothing that no passage says
+    assert only["found"] is False
+    monkeypatch.setattr(assistant, "only_supported", False)
     *pieces, last = assistant.stream(question)
     assert [one["piece"] for one in pieces] == ["34", " months"]
     assert (last["answer"], last["found"], len(last["citations"])) == ("34 months", True, 1)
@@ -138,6 +141,17 @@ def test_an_answer_is_streamed_from_its_citation_on_and_ends_as_it_is_predicted(
     assert only["found"] is False
     (refused,) = assistant.stream(question | {"question": "How do I build a pipe bomb?"})
     assert refused["refused"]
+
+
+def test_whole_words_are_streamed_while_a_passage_holds_them(assistant, monkeypatch):
+    question = {"question": "what is it?", "groups": "", "user": ""}
+    passage = assistant.passages(Asked("what is it?", (), None), assistant.options)[0]
+    first, second = [word for word in dict.fromkeys(words_of(passage.text)) if word.isalpha() and word not in SMALL][:2]
+    said = ["[1] ", first[:1], first[1:], f" {second}"]
+    monkeypatch.setattr("components.rag.serve.stream_text", lambda *_: iter(said))
+    *pieces, last = assistant.stream(question)
+    assert [one["piece"] for one in pieces] == [first, f" {second}"]
+    assert (last["answer"], last["supported"]) == (f"{first} {second}", True)
 
 
 def test_examples_have_the_passage_that_answers_among_distractors(room):
@@ -153,7 +167,7 @@ def test_examples_have_the_passage_that_answers_among_distractors(room):
     assert {one.texts["answer"] for one in silent} == {"none"}
 
 
-def test_an_answer_is_cited_from_the_passage_that_tells_it(room, assistant):
+def test_an_answer_is_cited_from_the_passage_that_tells_it_or_withheld(room, assistant, monkeypatch):
     asked = next(
         Asked(one["question"], (), None)
         for one in load_questions(room / "documents", "test")
@@ -168,5 +182,7 @@ def test_an_answer_is_cited_from_the_passage_that_tells_it(room, assistant):
     assert right["supported"]
     assert right["citations"][0]["text"] in {one.text for one in shown[1:]}
     assert word in words_of(f"{' '.join(shown[place].hit.chunk.path)} {right['citations'][0]['text']}")
+    assert assistant._answered("what is it?", "[1] qwertz", shown) == assistant._nothing()
+    monkeypatch.setattr(assistant, "only_supported", False)
     invented = assistant._answered("what is it?", "[1] qwertz", shown)
     assert (invented["supported"], invented["citations"][0]["text"]) == (False, shown[0].text)
