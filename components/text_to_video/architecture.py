@@ -6,17 +6,21 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from components.engines.base.params import Params, Positive
+from components.engines.base.params import Count, Params, Positive
 from components.engines.diffusion.video import VideoDenoiserShapes
 from components.engines.latents.video import VideoAutoencoderShape
 from components.engines.videos.buckets import Bucket
 
 
 class TextShape(Params):
-    """The text tower of the clip room, or of the CLIPModel (or the encoder of the T5, UMT5) at `init_from`."""
+    """The text tower of the clip room, or of the CLIPModel (or the encoder of the T5, UMT5) at `init_from`.
+
+    Words that the clip room's tokenizer cuts, and `own_words` captions hold, get tokens of their own (0: none do).
+    """
 
     init_from: str | None = None
     max_tokens: Positive = 32
+    own_words: Count = 20
 
 
 class Architecture(VideoDenoiserShapes):

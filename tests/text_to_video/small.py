@@ -8,7 +8,7 @@ from tests.text_to_image.small import make_tokenizer
 SMALL = Architecture(
     buckets=({"frames": 1, "height": 16, "width": 16}, {"frames": 5, "height": 16, "width": 16, "stride": 2}),
     autoencoder={"widths": (8, 8), "halve_time": (True,), "latent_channels": 4, "patch": 2},
-    text={"max_tokens": 16},
+    text={"max_tokens": 16, "own_words": 3},
     wan={"width": 16, "layers": 1, "heads": 2},
     latte={"width": 16, "layers": 2, "heads": 2},
     unet3d={"widths": (8, 16), "head_width": 8, "norm_groups": 4},
@@ -50,12 +50,11 @@ def small(root, base=None, architecture=SMALL, **sections):
 
 
 def make_clip(folder):
-    """A CLIPModel that has learnt nothing; the words of captions are tokens, what it does not know one of them."""
+    """A CLIPModel that has learnt nothing; of motion, as the clip room's, it has no word."""
     import torch
     from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel
 
     tokenizer = make_tokenizer()
-    tokenizer.add_tokens(["moves", "goes", "moving", "left", "right", "up", "down", "slowly", "fast", "turns"])
     shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 3}
     torch.manual_seed(0)

@@ -8,13 +8,15 @@ import torch
 
 from components.engines.base.errors import StageError
 from components.engines.base.paths import digest_path
+from components.engines.diffusion.conditioning import Conditioner
 from components.engines.diffusion.generator import Generator
+from components.engines.diffusion.text_encoders import learn_words, of_clip
 from components.engines.latents.cache import EncodedSamples
 from components.engines.training.collate import micro_indices
 from components.engines.videos.dataset import Videos
 from components.text_to_video.finetune import chosen, denoising
 from components.text_to_video.train_autoencoder import reconstruction
-from tests.text_to_video.small import shaped, small, training
+from tests.text_to_video.small import make_clip, shaped, small, training
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +164,32 @@ def test_flows_end_where_their_straight_lines_do():
             make_schedule(sampler, scheduler), (2, 2, 4, 4), [1, 2], [], steps=8,
         )  # fmt: skip
         torch.testing.assert_close(made, target.expand_as(made), atol=0.02, rtol=0)
+
+
+def cut(conditioner, text):
+    return [token.strip() for token in conditioner.tokenizer.tokenize(text)]
+
+
+def test_words_of_motion_that_the_clip_room_never_read_become_tokens(t2v_room, tmp_path):
+    """Cut into letters, they left directions wrong in half of the clips (.51 right, whole .88)."""
+    known = Conditioner.load(t2v_room.data / "text_encoder")
+    for word in ("moves", "up", "left", "slowly"):
+        assert cut(known, f"circle {word}, a") == ["circle", word, *cut(known, ", a")]
+    ways = ["a red circle moves up slowly", "a red circle moves left slowly", "a red circle moves up fast"]
+    embeddings = known.encode(ways)[0]
+    assert not torch.allclose(embeddings[0], embeddings[1])
+    assert not torch.allclose(embeddings[0], embeddings[2])
+    known.save(tmp_path)
+    assert torch.equal(Conditioner.load(tmp_path).encode(ways)[0], embeddings)
+
+
+def test_a_word_becomes_a_token_where_enough_texts_hold_it(tmp_path):
+    make_clip(tmp_path)
+    captions = ["a red circle rolls", "It ROLLS, a rolling circle", "rolls rolls", "jumps jumps jumps"]
+    conditioner = of_clip(tmp_path, 16)
+    before = conditioner.network.get_input_embeddings().weight.clone()
+    assert learn_words(conditioner, captions, 3) == ["rolls"]
+    after = conditioner.network.get_input_embeddings().weight
+    assert torch.equal(after[:-1], before)
+    assert not after.requires_grad
+    assert cut(conditioner, "circle Rolls rollsx") == ["circle", "rolls", "<unk>"]
