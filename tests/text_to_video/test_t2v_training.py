@@ -171,7 +171,7 @@ def cut(conditioner, text):
 
 
 def test_words_of_motion_that_the_clip_room_never_read_become_tokens(t2v_room, tmp_path):
-    """Cut into letters, they left directions wrong in half of the clips (.51 right, whole .88)."""
+    """Cut into letters, they left directions wrong in half of the clips (.51 right, whole .65)."""
     known = Conditioner.load(t2v_room.data / "text_encoder")
     for word in ("moves", "up", "left", "slowly"):
         assert cut(known, f"circle {word}, a") == ["circle", word, *cut(known, ", a")]
