@@ -8,7 +8,7 @@ from typing import Any
 from components.engines.nn.checkpoints import load_network
 from components.rag.architecture import Generator
 
-_SHARPNESS = 1.5  # of the first match: a word's equal is some 400 times as likely as another
+_SHARPNESS = 1.5  # of the first match: heads of 16 look at a word's equal some 400 times as much as at another
 _MATCHING = 0.75  # of the heads
 _THETA = 1_000_000.0  # positions turn little of what a head matches by
 
