@@ -259,7 +259,7 @@ def mutated(text, label):
     """The module with another statement at the begin of this definition."""
     name = label.split(", ")[0]
     for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == name:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and node.name == name:
             first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and len(node.body) > 1:
                 first = node.body[1]
@@ -267,7 +267,7 @@ def mutated(text, label):
             number = min([first.lineno, *(one.lineno for one in getattr(first, "decorator_list", []))])
             lines.insert(number - 1, " " * first.col_offset + "_mutated = 1\n")
             return "".join(lines)
-        if not isinstance(node, ast.FunctionDef | ast.ClassDef) and name in {
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and name in {
             n.id for n in ast.walk(node) if isinstance(n, ast.Name)
         }:
             lines = text.splitlines(keepends=True)
