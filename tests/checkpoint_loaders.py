@@ -24,7 +24,7 @@ from components.engines.base.paths import write_json
 from components.engines.diffusion.conditioning import Conditioner
 from components.engines.diffusion.denoiser import build_denoiser, load_denoiser
 from components.engines.diffusion.quantization import quantize_weights
-from components.engines.diffusion.text_encoders import of_clip, of_t5
+from components.engines.diffusion.text_encoders import of_checkpoint, of_clip
 from components.engines.latents.autoencoder import load_autoencoder
 from components.engines.scoring.perceptual import ClipFeatures
 from components.engines.scoring.vgg import VggFeatures, vgg16_layers
@@ -132,7 +132,7 @@ LOADERS = {
     "blip": Loader(_captioner("blip"), lambda at: start_captioner(_of(CaptionerShape)(at), at, 0).network),
     "grid captioner": Loader(_captioner("cnn"), lambda at: start_captioner(_of(CaptionerShape)(at), at, 0).network),
     "clip's text tower": Loader(make_clip, lambda at: of_clip(at, 20).network),
-    "t5": Loader(_t5, lambda at: of_t5(str(at), 20).network),
+    "t5": Loader(_t5, lambda at: of_checkpoint(str(at), 20).network),
     "text encoder clip": Loader(save_stable_diffusion, lambda at: Conditioner.load(at).network, "text_encoder"),
     "text encoder t5": Loader(save_pixart, lambda at: Conditioner.load(at).network, "text_encoder"),
     "autoencoder": Loader(save_pixart, lambda at: start_autoencoder(_of(Architecture)(at), 0), "vae"),

@@ -2,28 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 from pydantic import model_validator
 
-from components.engines.base.params import Params, Positive
+from components.engines.base.params import Positive
 from components.engines.diffusion.denoiser import DenoiserShapes
+from components.engines.diffusion.text_encoder_stage import TextShape
 from components.engines.latents.autoencoder import AutoencoderShape
-
-
-class TextShape(Params):
-    """The text encoder.
-
-    `clip`: the text tower of the clip room, or of the CLIPModel at `init_from`. `t5`: the encoder of the T5 at `init_from`, or
-    one of this shape trained from scratch by filling in spans of the captions.
-    """
-
-    encoder: Literal["clip", "t5"] = "clip"
-    init_from: str | None = None
-    max_tokens: Positive = 32
-    t5_width: Positive = 96
-    t5_layers: Positive = 3
-    t5_heads: Positive = 4
 
 
 class Architecture(DenoiserShapes):
@@ -48,7 +34,6 @@ class Architecture(DenoiserShapes):
         if self.image_px % finest:
             raise ValueError(f"image_px {self.image_px} is not divisible by {finest}, what the networks divide it by")
         self._divisible("autoencoder.widths", self.autoencoder.widths, self.autoencoder.norm_groups)
-        self._divisible("text.t5_width", [self.text.t5_width], self.text.t5_heads)
         self._divisible("dit.width", [self.dit.width], self.dit.heads)
         self._divisible("unet.widths", self.unet.widths, self.unet.norm_groups)
         self._divisible("unet.widths", self.unet.widths, self.unet.head_width)

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from components.engines.base.params import Count, Params, Positive
+from components.engines.base.params import Positive
+from components.engines.diffusion.text_encoder_stage import TextShape
 from components.engines.diffusion.video import VideoDenoiserShapes
 from components.engines.latents.video import VideoAutoencoderShape
 from components.engines.videos.buckets import Bucket
 
 
-class TextShape(Params):
-    """The text tower of the clip room, or of the CLIPModel (or the encoder of the T5, UMT5) at `init_from`.
+class CaptionReader(TextShape):
+    """A T5 from scratch, if nothing else is said: the clip room's text tower has read of no motion."""
 
-    Words that the clip room's tokenizer cuts, and `own_words` captions hold, get tokens of their own (0: none do).
-    """
-
-    init_from: str | None = None
-    max_tokens: Positive = 32
-    own_words: Count = 20
+    encoder: Literal["clip", "t5"] = "t5"
+    t5_width: Positive = 64
+    t5_layers: Positive = 2
 
 
 class Architecture(VideoDenoiserShapes):
@@ -37,7 +35,7 @@ class Architecture(VideoDenoiserShapes):
         Bucket(frames=9, height=32, width=32, stride=2),
     )
     autoencoder: VideoAutoencoderShape = VideoAutoencoderShape()
-    text: TextShape = TextShape()
+    text: CaptionReader = CaptionReader()
 
     @property
     def longest(self) -> Bucket:

@@ -27,6 +27,6 @@ def t2v_data(tmp_path_factory):
 def t2v_room(tmp_path_factory, t2v_data):
     """A room whose stages have all run, with Wan's networks."""
     room = small(tmp_path_factory.mktemp("t2v_room"), t2v_data)
-    room.run_all("train_autoencoder", "text_encoder")
+    room.run_all("train_autoencoder", "train_text_encoder")
     room.run("cache_latents", dtype="fp32")
     return room.run_all("pretrain", "finetune", "train_upscaler", "train_interpolator", "train_judge", "evaluate")

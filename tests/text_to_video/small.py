@@ -8,7 +8,7 @@ from tests.text_to_image.small import make_tokenizer
 SMALL = Architecture(
     buckets=({"frames": 1, "height": 16, "width": 16}, {"frames": 5, "height": 16, "width": 16, "stride": 2}),
     autoencoder={"widths": (8, 8), "halve_time": (True,), "latent_channels": 4, "patch": 2},
-    text={"max_tokens": 16, "own_words": 3},
+    text={"max_tokens": 16, "t5_width": 16, "t5_layers": 1, "t5_heads": 2},
     wan={"width": 16, "layers": 1, "heads": 2},
     latte={"width": 16, "layers": 2, "heads": 2},
     unet3d={"widths": (8, 16), "head_width": 8, "norm_groups": 4},
@@ -39,6 +39,7 @@ def small(root, base=None, architecture=SMALL, **sections):
         "clean": {"max_bad_fraction": 0.5},
         "validate": {"min_train_clips": 10, "min_test_clips": 2},
         "train_autoencoder": {"training": training(3), "picture_steps": 1, "standardised_over": 16},
+        "train_text_encoder": {"training": training()},
         "pretrain": {"training": training(), "valid_samples": 8},
         "finetune": {"training": training(), "valid_samples": 8},
         "train_upscaler": {"training": training(), "width": 8, "crop_px": 8},

@@ -88,7 +88,7 @@ def test_a_checkpoint_goes_through_every_stage_and_back_into_plain_diffusers(tmp
         architecture,
         train_autoencoder={"enabled": False, "training": {"max_steps": 1, "batch_size": 1, "learning_rate": 1}},
     )
-    for stage in ("train_autoencoder", "text_encoder", "cache_latents", "pretrain", "finetune"):
+    for stage in ("train_autoencoder", "train_text_encoder", "cache_latents", "pretrain", "finetune"):
         room.run(stage)
     plain = DiffusionPipeline.from_pretrained(room.data / "model")
     assert type(plain).__name__ == pipeline

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from components.engines.checks.stage import require_passed
 from components.engines.language.bpe import Vocabulary, train_bpe
@@ -12,10 +14,7 @@ SPECIAL = {"pad_token": "<pad>", "bos_token": "<start>", "unk_token": "<unk>", "
 
 
 def write_tokenizer(params: Vocabulary, init_from: str | None, cleaned: Path, checked: Path, folder: Path) -> None:
-    """Write a tokenizer folder that transformers' AutoTokenizer loads: the checkpoint's, or one trained on the captions.
-
-    Sequences of a trained one stand between a start and an end token.
-    """
+    """Write a tokenizer folder that transformers' AutoTokenizer loads: the checkpoint's, or one trained on the captions."""
     require_passed(checked)
     if init_from:
         from components.engines.nn.checkpoints import load_tokenizer
@@ -24,6 +23,9 @@ def write_tokenizer(params: Vocabulary, init_from: str | None, cleaned: Path, ch
     else:
         from components.engines.captioned.dataset import CaptionedImages
 
-        captions = (one.caption for one in CaptionedImages(cleaned, "train"))
-        trained = train_bpe(captions, params, SPECIAL, single="<start> $A <end>", lowercase=True, strip=False)
-        trained.save_pretrained(folder)
+        learn_captions((one.caption for one in CaptionedImages(cleaned, "train")), params).save_pretrained(folder)
+
+
+def learn_captions(captions: Iterator[str], params: Vocabulary) -> Any:
+    """A tokenizer of transformers; sequences stand between a start and an end token, upper case is lost."""
+    return train_bpe(captions, params, SPECIAL, single="<start> $A <end>", lowercase=True, strip=False)
