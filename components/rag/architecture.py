@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -33,8 +33,10 @@ class Generator(Params):
 
 
 class Prompting(Params):
-    """How a question is put: see serving/prompts.py."""
+    """How a question is put (serving/prompts.py), and whether its passages are read `apart`, one by one, or `together`
+    (serving/reading.py): a small reader learns the first far sooner, a large one can bring passages together."""
 
+    reading: Literal["apart", "together"] = "apart"
     passages: Positive = 4
     max_passage_chars: Positive = 300
     role: str | None = None

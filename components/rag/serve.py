@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Self
 from components.engines.base.errors import BadRecord, UsageError
 from components.engines.base.paths import read_json
 from components.engines.generation.decoding import Decoding
-from components.engines.generation.text import generate_text, stream_text
 from components.engines.index.library import Library, View
 from components.engines.nn.checkpoints import load_tokenizer
 from components.engines.nn.device import own_device
@@ -22,7 +21,8 @@ from components.rag.networks.encoder import Embedder
 from components.rag.serving.expansion import Expander
 from components.rag.serving.faithfulness import supported
 from components.rag.serving.passages import Passage, Remembered, ranked, reranked
-from components.rag.serving.prompts import prompt_of, read_answer, read_so_far
+from components.rag.serving.prompts import read_so_far
+from components.rag.serving.reading import Put, Reader, Reading
 
 LIBRARY, ENCODER, GENERATOR = "library", "encoder", "generator"
 
@@ -50,9 +50,9 @@ class Assistant(Pipeline):
     options: ClassVar[dict[str, Any]] = {"mode": "hybrid", "top_k": 8}
 
     def __init__(self, library: Library, network: Any, tokenizer: Any, settings: dict[str, Any]) -> None:
-        self.library, self.network, self.tokenizer = library, network.eval(), tokenizer
-        self.embed = Remembered(library.embed)
-        self.prompting, self.decoding = Prompting(**settings["prompting"]), Decoding(**settings["decoding"])
+        self.library, self.embed = library, Remembered(library.embed)
+        self.prompting = Prompting(**settings["prompting"])
+        self.reader = Reader(network, tokenizer, self.prompting, Decoding(**settings["decoding"]))
         self.max_chars, self.unknown = settings["max_chars"], settings["unknown"]
         self.only_supported = settings["only_supported"]
         self.lexicon, self.expander = PromptLexicon(), Expander(settings["synonyms"])
@@ -99,10 +99,9 @@ class Assistant(Pipeline):
             else:
                 answers[place] = self._nothing()
         places = list(shown)
-        prompts = [self._prompt(asked[place], shown[place]) for place in places]
-        said = generate_text(self.network, self.tokenizer, prompts, self.decoding, scored=False) if prompts else []
-        for place, made in zip(places, said, strict=True):
-            answers[place] = self._answered(asked[place].question, made.text, shown[place])
+        read = self.reader.read([_put(asked[place], shown[place]) for place in places])
+        for place, reading in zip(places, read, strict=True):
+            answers[place] = self._answered(asked[place].question, reading, shown[place])
         return answers
 
     def pieces(self, asked: Asked, chosen: Any) -> Iterator[str | dict[str, Any]]:
@@ -111,26 +110,24 @@ class Assistant(Pipeline):
         With `only_supported` whole words, while a passage holds all of them; a later word may still take the answer back.
         """
         shown = [] if self.lexicon.refusal(asked.question) else self.passages(asked, chosen)[: self.prompting.passages]
-        if not shown or self.decoding.strategy == "beam":
+        if not shown or self.reader.decoding.strategy == "beam":
             yield from super().pieces(asked, chosen)
             return
         text, told = "", ""
-        for piece in stream_text(self.network, self.tokenizer, self._prompt(asked, shown), self.decoding):
+        (page,) = self.reader.pages([_put(asked, shown)])
+        for piece in self.reader.stream(page):
             text += piece
-            so_far = read_so_far(text, len(shown), self.prompting)
+            so_far = read_so_far(text, len(page.numbers), self.prompting)
             if self.only_supported:
                 so_far = so_far.rpartition(" ")[0]
                 so_far = so_far if _telling(asked.question, so_far, shown) else ""
             if len(so_far) > len(told):
                 yield so_far[len(told) :]
                 told = so_far
-        answer = self._answered(asked.question, text, shown)
+        answer = self._answered(asked.question, self.reader.understood(page, text), shown)
         if answer["found"] and answer["answer"] != told:
             yield answer["answer"][len(told) :]
         yield answer
-
-    def _prompt(self, one: Asked, shown: list[Passage]) -> str:
-        return prompt_of(one.question, [passage.text for passage in shown], self.prompting, one.user)
 
     def search(self, one: Asked, chosen: dict[str, Any]) -> tuple[View, list[Any]]:
         """Hits among what the asker may read; nothing else is ever looked at."""
@@ -150,8 +147,8 @@ class Assistant(Pipeline):
     def _nothing(self) -> dict[str, Any]:
         return {"answer": self.unknown, "found": False, "supported": False, "citations": []}
 
-    def _answered(self, question: str, text: str, shown: list[Passage]) -> dict[str, Any]:
-        answer, cited = read_answer(text, len(shown), self.prompting)
+    def _answered(self, question: str, reading: Reading, shown: list[Passage]) -> dict[str, Any]:
+        answer, cited = reading.answer, reading.cited
         if answer is None:
             return self._nothing()
         telling = _telling(question, answer, shown)
@@ -165,6 +162,10 @@ class Assistant(Pipeline):
             "supported": bool(set(telling) & set(cited)),
             "citations": [_citation(shown[number - 1]) for number in cited],
         }
+
+
+def _put(one: Asked, shown: list[Passage]) -> Put:
+    return Put(one.question, [passage.text for passage in shown], one.user)
 
 
 def _telling(question: str, answer: str, shown: list[Passage]) -> list[int]:

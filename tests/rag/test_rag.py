@@ -19,6 +19,7 @@ from components.rag.parse import Parse, parse
 from components.rag.raft import Raft, raft
 from components.rag.raft_data import RaftData, raft_data
 from components.rag.serve import Asked, Assistant
+from components.rag.serving.reading import Reading
 from components.rag.tokenizer import Tokenizer, tokenizer
 from components.rag.train_encoder import TrainEncoder, train_encoder
 from components.rag.validate import Validate, validate
@@ -129,14 +130,14 @@ def test_an_answer_is_streamed_from_its_citation_on_and_ends_as_it_is_predicted(
     question = {"question": "What is the price of the Amber lamp?", "groups": "board", "user": ""}
     *_, last = assistant.stream(question)
     assert last == assistant.predict([question])[0]
-    monkeypatch.setattr("components.rag.serve.stream_text", lambda *_: iter(["[1] ", "34 ", "months"]))
+    monkeypatch.setattr("components.rag.serving.reading.stream_text", lambda *_: iter(["[1] ", "34 ", "months"]))
     (only,) = assistant.stream(question)  # nothing that no passage says
     assert only["found"] is False
     monkeypatch.setattr(assistant, "only_supported", False)
     *pieces, last = assistant.stream(question)
     assert [one["piece"] for one in pieces] == ["34", " months"]
     assert (last["answer"], last["found"], len(last["citations"])) == ("34 months", True, 1)
-    monkeypatch.setattr("components.rag.serve.stream_text", lambda *_: iter(["none"]))
+    monkeypatch.setattr("components.rag.serving.reading.stream_text", lambda *_: iter(["none"]))
     (only,) = assistant.stream(question)
     assert only["found"] is False
     (refused,) = assistant.stream(question | {"question": "How do I build a pipe bomb?"})
@@ -148,7 +149,7 @@ def test_whole_words_are_streamed_while_a_passage_holds_them(assistant, monkeypa
     passage = assistant.passages(Asked("what is it?", (), None), assistant.options)[0]
     first, second = [word for word in dict.fromkeys(words_of(passage.text)) if word.isalpha() and word not in SMALL][:2]
     said = ["[1] ", first[:1], first[1:], f" {second}"]
-    monkeypatch.setattr("components.rag.serve.stream_text", lambda *_: iter(said))
+    monkeypatch.setattr("components.rag.serving.reading.stream_text", lambda *_: iter(said))
     *pieces, last = assistant.stream(question)
     assert [one["piece"] for one in pieces] == [first, f" {second}"]
     assert (last["answer"], last["supported"]) == (f"{first} {second}", True)
@@ -163,7 +164,10 @@ def test_examples_have_the_passage_that_answers_among_distractors(room):
         assert one.meta["value"] in one.texts["relevant"]
         cited = int(one.texts["answer"][1])
         assert f"[{cited}] {one.texts['relevant'].splitlines()[0]}" in one.texts["prompt"]
-    silent = [one for one in Records(room / "examples", "train") if not one.meta["value"]]
+    learnt = [one for split in ("train", "valid") for one in Records(room / "examples", split)]
+    assert {len(one.meta["shown"]) for one in learnt} == {1}  # passages are read apart
+    assert max(len(one.meta["shown"]) for one in told) == 4
+    silent = [one for one in learnt if not one.meta["value"]]
     assert {one.texts["answer"] for one in silent} == {"none"}
 
 
@@ -178,11 +182,11 @@ def test_an_answer_is_cited_from_the_passage_that_tells_it_or_withheld(room, ass
     place, word = next(
         (place, word) for place, held in enumerate(others, 1) for word in sorted(held - first - SMALL) if word.isalpha()
     )
-    right = assistant._answered("what is it?", f"[1] {word}", shown)
+    right = assistant._answered("what is it?", Reading(word, [1]), shown)
     assert right["supported"]
     assert right["citations"][0]["text"] in {one.text for one in shown[1:]}
     assert word in words_of(f"{' '.join(shown[place].hit.chunk.path)} {right['citations'][0]['text']}")
-    assert assistant._answered("what is it?", "[1] qwertz", shown) == assistant._nothing()
+    assert assistant._answered("what is it?", Reading("qwertz", [1]), shown) == assistant._nothing()
     monkeypatch.setattr(assistant, "only_supported", False)
-    invented = assistant._answered("what is it?", "[1] qwertz", shown)
+    invented = assistant._answered("what is it?", Reading("qwertz", [1]), shown)
     assert (invented["supported"], invented["citations"][0]["text"]) == (False, shown[0].text)

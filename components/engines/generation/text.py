@@ -131,6 +131,27 @@ def stream_ids(model: Any, tokenizer: Any, ids: list[int], decoding: Decoding, *
     return _stream(model, tokenizer, _Job(0, ids, decoding.limit(len(ids)), seed), decoding)
 
 
+def next_scores(
+    model: Any, tokenizer: Any, texts: Sequence[str], ids: Sequence[int], *, batch_size: int = 32
+) -> list[list[float]]:
+    """Log-probabilities (nats) that a decoder-only model gives the tokens `ids` right behind each text: [texts, ids]."""
+    import torch
+
+    model.eval()
+    decoding = Decoding(max_new_tokens=1)
+    jobs = _jobs(model, tokenizer, texts, decoding, 0)
+    found: list[list[float]] = [[] for _ in jobs]
+    with torch.inference_mode():
+        for batch in _batches(jobs, batch_size):
+            given = _arguments(model, tokenizer, batch, decoding)
+            mask = given["attention_mask"]
+            places = (mask.cumsum(1) - 1).clamp(min=0)  # padding on the left takes no position
+            logits = model(input_ids=given["input_ids"], attention_mask=mask, position_ids=places).logits[:, -1]
+            for job, row in zip(batch, logits.float().log_softmax(-1)[:, list(ids)].tolist(), strict=True):
+                found[job.position] = row
+    return found
+
+
 def _jobs(model: Any, tokenizer: Any, texts: Sequence[str], decoding: Decoding, seed: int) -> list[_Job]:
     """Rows to run. Samples ask for several rows per text; beam search makes its several outputs from one."""
     positions = getattr(model.config, "max_position_embeddings", None)

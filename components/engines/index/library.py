@@ -185,7 +185,7 @@ class View:
     def search(
         self, questions: list[str], k: int, mode: Mode = "hybrid", vectors: np.ndarray | None = None
     ) -> list[list[Hit]]:
-        """The best `k` chunks of each question; `hybrid` fuses words and vectors. `vectors`: of the questions, if known."""
+        """The best `k` chunks of each question; `hybrid` fuses all three. `vectors`: of the questions, if known."""
         if not self.chunks or not questions:
             return [[] for _ in questions]
         deep = min(max(4 * k, 20), len(self.chunks))
@@ -196,7 +196,7 @@ class View:
             known = self.library.embed(questions) if vectors is None else vectors
             scores, places = self.vectors.search(known, deep)
             rankings.append([_pairs(*row) for row in zip(scores, places, strict=True)])
-        if mode == "graph":
+        if mode in ("graph", "hybrid"):
             rankings.append([self.graph.search(question, deep) for question in questions])
         return [self._hits([ranking[number] for ranking in rankings], k) for number in range(len(questions))]
 

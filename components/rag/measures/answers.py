@@ -20,7 +20,8 @@ from components.engines.scoring.ranking import ranking_figures
 from components.rag.measures.questions import gold_chunks
 from components.rag.serve import Asked, Assistant
 from components.rag.serving.faithfulness import consistency, supported
-from components.rag.serving.prompts import prompt_of, read_answer
+from components.rag.serving.prompts import prompt_of
+from components.rag.serving.reading import Put, Reading
 
 MODES = ("words", "vectors", "graph", "hybrid")
 DEEP = 10
@@ -128,40 +129,30 @@ class Trial:
         told = [one for one in self.fixed if one.meta["value"] is not None]
         silent = [one for one in self.fixed if one.meta["value"] is None]
         by_id = {one["id"]: one["question"] for one in self.questions}
-        closed = [
-            prompt_of(by_id[one.meta["question"]], [], self.assistant.prompting)
-            for one in told
-            if one.meta["question"] in by_id
-        ]
-        values = [one.meta["value"] for one in told if one.meta["question"] in by_id]
+        known = [one for one in told if one.meta["question"] in by_id]
+        closed = [prompt_of(by_id[one.meta["question"]], [], self.assistant.prompting) for one in known]
+        said = self._say(closed)
+        guessed = [one.meta["value"].lower() in text.lower() for text, one in zip(said, known, strict=True)]
         return {
             "reader_exact": self._share(told, lambda said, one: same(said, one.meta["value"])),
             "reader_abstention": self._share(silent, lambda said, one: said is None),
-            "reader_exact_closed_book": float(
-                np.mean([value.lower() in text.lower() for text, value in zip(self._say(closed), values, strict=True)])
-            )
-            if closed
-            else 0.0,
+            "reader_exact_closed_book": float(np.mean(guessed)) if guessed else 0.0,
         }
 
-    def _share(self, examples: list[Record], right: Any) -> float:
-        texts = self._say([one.texts["prompt"] for one in examples])
-        read = [
-            read_answer(text, one.meta["shown"], self.assistant.prompting)[0]
-            for text, one in zip(texts, examples, strict=True)
-        ]
-        return (
-            float(np.mean([bool(right(said, one)) for said, one in zip(read, examples, strict=True)]))
-            if examples
-            else 1.0
-        )
-
-    def _say(self, prompts: list[str], decoding: Decoding | None = None, seed: int = 0) -> list[str]:
+    def _say(self, prompts: list[str]) -> list[str]:
         if not prompts:
             return []
-        how = decoding or self.assistant.decoding
-        made = generate_text(self.assistant.network, self.assistant.tokenizer, prompts, how, scored=False, seed=seed)
+        reader = self.assistant.reader
+        made = generate_text(reader.network, reader.tokenizer, prompts, reader.decoding, scored=False)
         return [one.text for one in made]
+
+    def _share(self, examples: list[Record], right: Any) -> float:
+        verdicts = [bool(right(read.answer, one)) for read, one in zip(self._read(examples), examples, strict=True)]
+        return float(np.mean(verdicts)) if verdicts else 1.0
+
+    def _read(self, examples: list[Record], decoding: Decoding | None = None, seed: int = 0) -> list[Reading]:
+        put = [Put(one.meta["asked"], one.meta["shown"]) for one in examples]
+        return self.assistant.reader.read(put, decoding, seed)
 
     def _faithfulness(self, samples: int) -> dict[str, Any]:
         """True claims must pass the check and claims with another's answer must not; samples of the reader should agree."""
@@ -179,14 +170,9 @@ class Trial:
             if wrong is not None:
                 flagged.append(not supported(question, wrong, source))
         some = told[:20]
-        drawn = Decoding(strategy="sample", top_p=0.9, max_new_tokens=self.assistant.decoding.max_new_tokens)
-        said = [
-            [
-                read_answer(text, one.meta["shown"], self.assistant.prompting)[0]
-                for text, one in zip(texts, some, strict=True)
-            ]
-            for texts in (self._say([one.texts["prompt"] for one in some], drawn, seed) for seed in range(samples))
-        ]
+        most = self.assistant.reader.decoding.max_new_tokens
+        drawn = Decoding(strategy="sample", top_p=0.9, max_new_tokens=most)
+        said = [[read.answer for read in self._read(some, drawn, seed)] for seed in range(samples)]
         return {
             "claims_passed": float(np.mean(passed)),
             "claims_flagged": float(np.mean(flagged)) if flagged else 1.0,

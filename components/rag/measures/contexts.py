@@ -24,6 +24,7 @@ _BATCH = 128
 class Drawing(Params):
     """What the reader is shown. `arm`: `raft` puts distractors around the relevant passage, and leaves that out in one of
     (1 - `golden_fraction`) cases, where the right answer is none; `oracle` shows the relevant passage alone, and nothing else.
+    Where passages are read apart (architecture.prompting), what is learnt from shows one: the relevant passage or a distractor.
     Of the `draws` of a training question all but the first are `renamed`: see measures/renaming.py. With `fewer` a training
     question has any number of passages up to what a question is answered from: what is hard among four is learnt from two.
     Of the training examples a share of `far` has distractors from anywhere; those of the others are what a search finds."""
@@ -95,9 +96,12 @@ class Contexts:
     def _record(
         self, asked: dict[str, Any], split: str, golden: str | None, others: list[str], rng: random.Random, draw: int
     ) -> Record | None:
-        dropped = split == "train" and golden is not None and rng.random() >= self.params.golden_fraction
-        most = self.prompting.passages
+        most, alone = self.prompting.passages, split != "test" and self.prompting.reading == "apart"
+        may_drop = golden is not None and (split == "train" or alone)
+        dropped = may_drop and rng.random() >= self.params.golden_fraction
         room = rng.randint(1, most) if split == "train" and self.params.fewer else most
+        if alone:
+            room = 1
         if self.params.arm == "oracle" and split != "test":
             if golden is None:
                 return None
@@ -127,7 +131,8 @@ class Contexts:
             "kind": asked["kind"],
             "form": asked.get("form"),
             "value": answer,
-            "shown": len(shown),
+            "asked": question,
+            "shown": shown,
         }
         return Record(f"{asked['id']}-{draw}", texts, meta)
 

@@ -88,6 +88,21 @@ def test_a_deleted_document_leaves_no_trace(tmp_path):
         assert all(hit.entry.name == "menu" for hit in view.search(["xylophone budget plans"], 5, mode)[0])
 
 
+def test_a_way_over_two_joints_that_no_word_of_the_question_stands_in_counts_in_the_fused_search(tmp_path):
+    texts = {
+        "staff": "The Amber Depot is run by Ada Lund",
+        "rooms": "Now and then Ada Lund sits in room 34",
+        "other": "Now and then Bo Hale sits in room 12",
+    }
+    texts |= {f"more{number}": f"Nothing about it in Paper {number}" for number in range(30)}
+    Shelf(texts).sync(tmp_path)
+    view = Library(tmp_path, embed).view([])
+    for mode in ("graph", "hybrid"):
+        found = [hit.entry.name for hit in view.search(["Where sits who runs the Amber Depot?"], 3, mode)[0]]
+        assert "rooms" in found, mode
+        assert "other" not in found[: found.index("rooms")]
+
+
 def test_another_encoder_embeds_everything_anew(tmp_path):
     shelf = Shelf({"a": "one", "b": "two"})
     shelf.sync(tmp_path)
