@@ -33,7 +33,8 @@ def index(
     library: Path,
     indexing: Path,
 ) -> None:
-    """Write the library's folder; `indexing` (JSON) says how many documents and chunks it holds.
+    """Write the library's folder; `indexing` (JSON) says how many documents and chunks it holds, and how much each search counts
+    in the fused one: as the validation questions are answered best.
 
     What was embedded is kept beside the pipeline: another run with the same encoder embeds changed documents only.
     """
@@ -41,8 +42,9 @@ def index(
     from components.engines.documents.chunking import Chunk
     from components.engines.documents.files import Entry
     from components.engines.documents.parsing import pages_of
-    from components.engines.index.library import LIBRARY, copy_library, sync
+    from components.engines.index.library import LIBRARY, Library, copy_library, sync, tune
     from components.engines.nn.device import own_device
+    from components.rag.measures.questions import gold_chunks, load_chunks, load_questions
     from components.rag.networks.encoder import Embedder
 
     embedder = Embedder.load(encoder, architecture.encoder.max_tokens)
@@ -60,8 +62,12 @@ def index(
     copy_library(kept, library)
     told = {entry.id: entry.as_dict() for entry in sorted(entries, key=lambda one: one.id)}
     write_json(library / LIBRARY, {"made_by": made_by, "vectors": params.vectors.model_dump(), "documents": told})
-    total = sum(len(read_jsonl(library / "chunks" / f"{entry.id}.jsonl")) for entry in entries)
-    write_json(indexing, {"documents": len(entries), "chunks": total})
+    every = load_chunks(library / "chunks")
+    asked = ((one, gold_chunks(every, one)) for one in load_questions(documents, "valid"))
+    weights = tune(
+        Library(library, embedder), [(one["question"], one.get("groups", ()), gold) for one, gold in asked if gold]
+    )
+    write_json(indexing, {"documents": len(entries), "chunks": len(every), "weights": weights})
 
 
 def _as_chunked(entry: Entry, chunks: Path) -> Entry:

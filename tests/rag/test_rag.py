@@ -102,6 +102,8 @@ def test_what_was_printed_is_read_and_found_and_every_declared_figure_is_written
     assert figures["hit_at_1"] > max(0.5, 10 * figures["hit_at_1_chance"])  # after twelve steps of the embedder
     assert figures["claims_passed"] >= 0.95
     assert figures["claims_flagged"] >= 0.95
+    assert read_json(room / "indexing.json")["weights"]["graph"] > 0  # every printed name is told of once
+    assert figures["hit_at_1_hybrid"] >= max(figures[f"hit_at_1_{one}"] for one in ("words", "vectors", "graph")) - 0.05
     undeclared = unwritten("rag", figures)
     assert undeclared == []
     assert len(read_jsonl(room / "scores.jsonl")) == figures["test_questions"]

@@ -23,7 +23,7 @@ from components.engines.base.errors import StageError
 from components.engines.base.paths import read_json, read_jsonl, remove, write_json, write_jsonl
 from components.engines.documents.chunking import Chunk
 from components.engines.documents.files import Entry
-from components.engines.index.fusion import fused
+from components.engines.index.fusion import EQUAL, fused, tuned
 from components.engines.index.graph import Graph
 from components.engines.index.vectors import VectorParams, Vectors, load_vectors, save_vectors
 from components.engines.index.words import Words
@@ -127,6 +127,7 @@ class Library:
             ) from None
         self.folder, self.embed = folder, embed
         self.params = params or VectorParams(**told["vectors"])
+        self.weights: dict[str, float] = told.get("weights", EQUAL)  # of the searches that `hybrid` fuses
         self.entries = {name: Entry.from_dict(body) for name, body in told["documents"].items()}
         self._views: OrderedDict[tuple[str, ...], View] = OrderedDict()
 
@@ -185,28 +186,43 @@ class View:
     def search(
         self, questions: list[str], k: int, mode: Mode = "hybrid", vectors: np.ndarray | None = None
     ) -> list[list[Hit]]:
-        """The best `k` chunks of each question; `hybrid` fuses all three. `vectors`: of the questions, if known."""
+        """The best `k` chunks of each question; `hybrid` fuses the searches by the library's weights. `vectors`: of the
+        questions, if known."""
         if not self.chunks or not questions:
             return [[] for _ in questions]
-        deep = min(max(4 * k, 20), len(self.chunks))
-        rankings: list[list[list[tuple[int, float]]]] = []
-        if mode in ("words", "hybrid"):
-            rankings.append([self._by_words(question, deep) for question in questions])
-        if mode in ("vectors", "hybrid"):
-            known = self.library.embed(questions) if vectors is None else vectors
-            scores, places = self.vectors.search(known, deep)
-            rankings.append([_pairs(*row) for row in zip(scores, places, strict=True)])
-        if mode in ("graph", "hybrid"):
-            rankings.append([self.graph.search(question, deep) for question in questions])
-        return [self._hits([ranking[number] for ranking in rankings], k) for number in range(len(questions))]
+        weights = {name: weight for name, weight in self.library.weights.items() if weight}
+        names = [*weights] if mode == "hybrid" else [mode]
+        rankings = self.rankings(questions, min(max(4 * k, 20), len(self.chunks)), names, vectors)
+        if mode != "hybrid":
+            return [self._hits(ranking, k) for ranking in rankings[mode]]
+        found = []
+        for number in range(len(questions)):
+            places = [[place for place, _ in rankings[name][number]] for name in names]
+            found.append(self._hits(fused(places, [*weights.values()]), k))
+        return found
+
+    def rankings(
+        self, questions: list[str], deep: int, names: Iterable[str], vectors: np.ndarray | None = None
+    ) -> dict[str, list[list[tuple[int, float]]]]:
+        """By search the places of the best `deep` chunks of each question, with their scores."""
+        found: dict[str, list[list[tuple[int, float]]]] = {}
+        for name in names:
+            if name == "words":
+                found[name] = [self._by_words(question, deep) for question in questions]
+            elif name == "graph":
+                found[name] = [self.graph.search(question, deep) for question in questions]
+            else:
+                known = self.library.embed(questions) if vectors is None else vectors
+                scores, places = self.vectors.search(known, deep)
+                found[name] = [_pairs(*row) for row in zip(scores, places, strict=True)]
+        return found
 
     def _by_words(self, question: str, k: int) -> list[tuple[int, float]]:
         scores = self.words.scores(question)
         best = np.argsort(-scores, kind="stable")[:k]
         return [(int(place), float(scores[place])) for place in best if scores[place] > 0]
 
-    def _hits(self, rankings: list[list[tuple[int, float]]], k: int) -> list[Hit]:
-        ranked = rankings[0] if len(rankings) == 1 else fused([[place for place, _ in one] for one in rankings])
+    def _hits(self, ranked: list[tuple[int, float]], k: int) -> list[Hit]:
         return [
             Hit(self.chunks[place], self.library.entries[self.chunks[place].document], score)
             for place, score in ranked[:k]
@@ -215,3 +231,23 @@ class View:
 
 def _pairs(scores: Any, places: Any) -> list[tuple[int, float]]:
     return [(int(place), float(score)) for score, place in zip(scores, places, strict=True) if place >= 0]
+
+
+def tune(library: Library, asked: Sequence[tuple[str, Iterable[str], set[str]]], deep: int = 20) -> dict[str, float]:
+    """Weigh the library's searches by questions whose answers are known, and write the weights beside it.
+
+    Each is a question, the groups of who asks it, and the ids of the chunks that answer it.
+    """
+    rankings: dict[str, list[list[int]]] = {name: [] for name in EQUAL}
+    relevant = []
+    for question, groups, gold in asked:
+        view = library.view(groups)
+        places = {place for place, chunk in enumerate(view.chunks) if chunk.id in gold}
+        if places:
+            relevant.append(places)
+            for name, (found,) in view.rankings([question], min(deep, len(view.chunks)), EQUAL).items():
+                rankings[name].append([place for place, _ in found])
+    library.weights = tuned(rankings, relevant)
+    told = read_json(library.folder / LIBRARY)
+    write_json(library.folder / LIBRARY, {**told, "weights": library.weights})
+    return library.weights
