@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from itertools import dropwhile
 
 from components.engines.documents.chunking import Chunk
 from components.engines.index.words import SMALL
@@ -22,10 +23,11 @@ _MAX_DEGREE = 60  # names that are told of everywhere join nothing
 
 
 def names_in(text: str) -> set[str]:
-    """Capitalised runs, and one followed by a noun in lower case (`Amber lamp`), in lower case."""
-    found = {match.group().lower() for match in _CAPITALS.finditer(text)}
-    found |= {match.group().lower() for match in _NAME.finditer(text)}
-    return {name for name in found if len(name) > 2 and name.split()[0] not in SMALL}
+    """Capitalised runs, and one followed by a noun in lower case (`Amber lamp`), in lower case and without a sentence's first
+    small words (`The Amber Depot`)."""
+    runs = [match.group() for kind in (_CAPITALS, _NAME) for match in kind.finditer(text)]
+    found = {" ".join(dropwhile(lambda word: word.lower() in SMALL, run.split())) for run in runs}
+    return {name.lower() for name in found if len(name) > 2 and name[0].isupper()}
 
 
 class Graph:

@@ -9,13 +9,12 @@ import io
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from components.engines.base.seeds import derive
-from components.engines.videos.encode import BITEXACT, encode_mp4
+from components.engines.videos.encode import BITEXACT, encode_mp4, write_clip
 from components.text_to_video.world.motion import ATTRIBUTES, Motion, describe, describe_still, draw, is_possible, paint
 
 FPS, FRAMES, PX = 16, 17, 64
@@ -129,22 +128,23 @@ def _as_file(frames: np.ndarray, state: str, rng: np.random.Generator) -> tuple[
         case "sound alone":
             made = _sound(), "mp4"
         case "no frames":
-            whole = _written_as(frames, "matroska", "libx264", "yuv420p")
+            whole = write_clip(frames, FPS, format="matroska")
             made = whole[: whole.index(b"\x1fC\xb6u")], "mkv"  # before the first cluster
         case "8k header":
-            whole = _written_as(frames, "gif", "gif", "rgb8")
+            whole = write_clip(frames, FPS, format="gif", codec="gif", pix_fmt="rgb8")
             made = whole[:6] + struct.pack("<2H", 7680, 4320) + whole[10:], "gif"
         case "cut short":
             whole = encode_mp4(frames, FPS)
             made = whole[: len(whole) * int(rng.integers(30, 90)) // 100], "mp4"
         case "variable rate":
-            made = _written_as(frames, "mp4", "libx264", "yuv420p", kept=_uneven(len(frames), rng)), "mp4"
+            kept = _uneven(len(frames), rng)
+            made = write_clip(frames[kept], FPS, places=kept), "mp4"
         case "rotated":
             made = turned(encode_mp4(np.rot90(frames, 1, (1, 2)), FPS)), "mp4"
         case "10 bits":
-            made = _written_as(frames, "matroska", "libx264", "yuv420p10le"), "mkv"
+            made = write_clip(frames, FPS, format="matroska", pix_fmt="yuv420p10le"), "mkv"
         case "gif":
-            made = _written_as(frames, "gif", "gif", "rgb8"), "gif"
+            made = write_clip(frames, FPS, format="gif", codec="gif", pix_fmt="rgb8"), "gif"
         case _:
             made = encode_mp4(frames, FPS), "mp4"
     return made
@@ -154,22 +154,6 @@ def _uneven(count: int, rng: np.random.Generator) -> list[int]:
     """The frames that a recorder that skips every now and then keeps: the first and the last, and most between them."""
     inner = rng.choice(np.arange(1, count - 1), count - 5, replace=False)
     return [0, *sorted(inner.tolist()), count - 1]
-
-
-def _written_as(frames: np.ndarray, format: str, codec: str, pix_fmt: str, kept: list[int] | None = None) -> bytes:
-    """All frames, or those of `kept` at the times they have."""
-    import av
-
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format=format, options=BITEXACT) as container:
-        stream: Any = container.add_stream(codec, rate=FPS)
-        stream.height, stream.width, stream.pix_fmt, stream.thread_count = *frames.shape[1:3], pix_fmt, 1
-        for place in range(len(frames)) if kept is None else kept:
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frames[place]), format="rgb24")
-            frame.pts, frame.time_base = place, Fraction(1, FPS)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode())
-    return buffer.getvalue()
 
 
 def _sound() -> bytes:
