@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -34,9 +34,11 @@ class Generator(Params):
 
 class Prompting(Params):
     """How a question is put (serving/prompts.py), and whether its passages are read `apart`, one by one, or `together`
-    (serving/reading.py): a small reader learns the first far sooner, a large one can bring passages together."""
+    (serving/reading.py): a small reader learns the first far sooner, a large one can bring passages together. `search_weight`:
+    of a passage's score by the search (up to 1) against the log odds of the reader's answering from it, where they are apart."""
 
     reading: Literal["apart", "together"] = "apart"
+    search_weight: Annotated[float, Field(ge=0)] = 20.0
     passages: Positive = 4
     max_passage_chars: Positive = 300
     role: str | None = None

@@ -165,7 +165,7 @@ class Assistant(Pipeline):
 
 
 def _put(one: Asked, shown: list[Passage]) -> Put:
-    return Put(one.question, [passage.text for passage in shown], one.user)
+    return Put(one.question, [passage.text for passage in shown], one.user, [passage.score for passage in shown])
 
 
 def _telling(question: str, answer: str, shown: list[Passage]) -> list[int]:

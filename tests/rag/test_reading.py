@@ -59,6 +59,13 @@ def test_passages_are_read_in_one_prompt_or_the_surest_alone(network, tokenizer)
         assert passages[page.numbers[0] - 1] == PASSAGES[best]
 
 
+def test_what_the_search_thinks_of_a_passage_counts_beside_how_sure_the_reader_is(network, tokenizer, monkeypatch):
+    apart = Reader(network, tokenizer, Prompting(search_weight=10), Decoding(max_new_tokens=4))
+    monkeypatch.setattr(apart, "_sureness", lambda prompts: [3.0, 2.0, 1.0])
+    for fits, number in ((None, 1), ([0.5, 0.5, 0.5], 1), ([0.5, 0.7, 0.5], 2), ([0.5, 0.65, 0.8], 3)):
+        assert apart.pages([Put(ASKED.question, PASSAGES, fits=fits)])[0].numbers == [number]
+
+
 def test_an_answer_cites_the_passage_that_it_was_read_from(network, tokenizer, monkeypatch):
     apart = reader(network, tokenizer, "apart")
     monkeypatch.setattr(apart, "_sureness", lambda prompts: [float("weighs 9" in one) for one in prompts])

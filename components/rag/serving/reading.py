@@ -14,11 +14,13 @@ from components.rag.serving.prompts import NONE, prompt_of, read_answer, target_
 
 @dataclass(frozen=True)
 class Put:
-    """A question, the passages to answer it from, and what is known about who asks."""
+    """A question, the passages to answer it from, what is known about who asks, and how well the search thinks that each passage
+    fits (nothing: all alike)."""
 
     question: str
     passages: Sequence[str]
     user: str | None = None
+    fits: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,8 @@ class Page:
 
 class Reader:
     """Passages are read as `prompting.reading` says. `together`: all in one prompt. `apart`: each in a prompt of its own, and the
-    answer comes from the one that the reader is surest to answer from (Karpukhin et al. 2020, arXiv:2004.04906, § 6.1)."""
+    answer comes from one: where the search's opinion of it and the reader's, how sure it is to answer from it, are the highest
+    together (Lewis et al. 2020, arXiv:2005.11401, § 2.1, of whose sum this takes the largest term)."""
 
     def __init__(self, network: Any, tokenizer: Any, prompting: Prompting, decoding: Decoding) -> None:
         self.network, self.tokenizer = network.eval(), tokenizer
@@ -56,7 +59,9 @@ class Reader:
     def _surest(self, one: Put, prompts: list[str], scores: list[float]) -> Page:
         if not prompts:
             return Page(self._prompt(one, []), [])
-        best = scores.index(max(scores))  # of equals the one that the search likes better
+        if one.fits is not None:
+            scores = [score + self.prompting.search_weight * fit for score, fit in zip(scores, one.fits, strict=True)]
+        best = scores.index(max(scores))  # of equals the first
         return Page(prompts[best], [best + 1])
 
     def read(self, asked: Sequence[Put], decoding: Decoding | None = None, seed: int = 0) -> list[Reading]:
