@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from components.engines.base import stage
 from components.engines.base.stage import StageContext
@@ -14,10 +16,16 @@ from components.engines.language.bpe import Vocabulary
 from components.text_to_video.architecture import Architecture
 
 
+class CaptionVocabulary(Vocabulary):
+    """Captions of motion have few words."""
+
+    vocab_size: Annotated[int, Field(ge=300)] = 400
+
+
 class TrainTextEncoder(Shared):
     """How a T5 from scratch, and its vocabulary, are trained."""
 
-    vocabulary: Vocabulary = Vocabulary(vocab_size=400)
+    vocabulary: CaptionVocabulary = CaptionVocabulary()
 
 
 def train_text_encoder(
