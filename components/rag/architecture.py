@@ -38,7 +38,7 @@ class Prompting(Params):
     of a passage's score by the search (up to 1) against the log odds of the reader's answering from it, where they are apart."""
 
     reading: Literal["apart", "together"] = "apart"
-    search_weight: Annotated[float, Field(ge=0)] = 20.0
+    search_weight: Annotated[float, Field(ge=0)] = 100.0
     passages: Positive = 4
     max_passage_chars: Positive = 300
     role: str | None = None
