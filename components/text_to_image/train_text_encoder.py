@@ -23,7 +23,7 @@ def train_text_encoder(
 ) -> None:
     """Write `text_encoder/` and `tokenizer/` in one folder, and the loss curve (CSV; a lone header where nothing was trained).
 
-    `model` is the folder of the clip room: its text tower is used, or its tokenizer for an encoder from scratch.
+    `model` is the folder of the clip room: its text tower is used, or its tokenizer for a T5 from scratch.
     """
     from components.engines.scoring.embedder import load_tokenizer
 

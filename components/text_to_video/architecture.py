@@ -14,11 +14,11 @@ from components.engines.videos.buckets import Bucket
 
 
 class CaptionReader(TextShape):
-    """Trained from scratch, if nothing else is said: the clip room's text tower has read of no motion."""
+    """A T5 from scratch, if nothing else is said: the clip room's text tower has read of no motion."""
 
-    encoder: Literal["clip", "causal", "t5"] = "causal"
-    width: Positive = 64
-    layers: Positive = 2
+    encoder: Literal["clip", "t5"] = "t5"
+    t5_width: Positive = 64
+    t5_layers: Positive = 2
 
 
 class Architecture(VideoDenoiserShapes):

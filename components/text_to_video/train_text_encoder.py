@@ -1,4 +1,4 @@
-"""The frozen text encoder: one that learns from the captions, CLIP's text tower, or the checkpoint's."""
+"""The frozen text encoder: a T5 that learns from the captions, CLIP's text tower, or the checkpoint's."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CaptionVocabulary(Vocabulary):
 
 
 class TrainTextEncoder(Shared):
-    """How an encoder from scratch, and its vocabulary, are trained."""
+    """How a T5 from scratch, and its vocabulary, are trained."""
 
     vocabulary: CaptionVocabulary = CaptionVocabulary()
 
@@ -39,8 +39,8 @@ def train_text_encoder(
 ) -> None:
     """Write `text_encoder/` and `tokenizer/` in one folder, and the loss curve (CSV; a lone header where nothing was trained).
 
-    `model` is that of the clip room, which has read of no motion: its tokenizer cuts "slowly" into letters, so an encoder from
-    scratch has one of its own.
+    `model` is that of the clip room, which has read of no motion: its tokenizer cuts "slowly" into letters, so a T5 from scratch
+    has one of its own.
     """
     write_text_encoder(
         context,

@@ -8,7 +8,7 @@ from tests.room import Room
 SMALL = Architecture(
     image_px=16,
     autoencoder={"widths": (8, 8), "norm_groups": 4, "latent_channels": 4},
-    text={"max_tokens": 20, "width": 16, "layers": 1, "heads": 2},
+    text={"max_tokens": 20, "t5_width": 16, "t5_layers": 1, "t5_heads": 2},
     dit={"width": 16, "layers": 1, "heads": 2},
     unet={"widths": (8, 16), "head_width": 8, "norm_groups": 4},
 )

@@ -172,7 +172,7 @@ def test_spans_fall_anywhere():
 
 
 def test_a_t5_from_scratch_fills_in_spans_and_its_encoder_is_kept(tmp_path, t2i_base):
-    room = small(tmp_path, t2i_base, shaped(text={"encoder": "t5", "width": 32}))
+    room = small(tmp_path, t2i_base, shaped(text={"encoder": "t5", "t5_width": 32}))
     outs = room.run(
         "train_text_encoder",
         training=training(60, batch_size=16, learning_rate=1e-2, score_every=20, select_metric="valid_loss"),

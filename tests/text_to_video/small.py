@@ -8,7 +8,7 @@ from tests.text_to_image.small import make_tokenizer
 SMALL = Architecture(
     buckets=({"frames": 1, "height": 16, "width": 16}, {"frames": 5, "height": 16, "width": 16, "stride": 2}),
     autoencoder={"widths": (8, 8), "halve_time": (True,), "latent_channels": 4, "patch": 2},
-    text={"max_tokens": 16, "width": 16, "layers": 1, "heads": 2},
+    text={"max_tokens": 16, "t5_width": 16, "t5_layers": 1, "t5_heads": 2},
     wan={"width": 16, "layers": 1, "heads": 2},
     latte={"width": 16, "layers": 2, "heads": 2},
     unet3d={"widths": (8, 16), "head_width": 8, "norm_groups": 4},

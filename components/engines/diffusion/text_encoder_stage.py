@@ -18,28 +18,27 @@ class TextShape(Params):
     """The text encoder.
 
     With `init_from` (a hub id or folder) the text tower of that CLIPModel or the encoder of that T5. Else `clip`: the text tower
-    of the clip room. From scratch, of this shape: `causal`, a text tower trained to tell the captions' next token, or `t5`, an
-    encoder trained to fill in spans of them.
+    of the clip room. `t5`: an encoder of this shape, trained from scratch by filling in spans of the captions.
     """
 
-    encoder: Literal["clip", "causal", "t5"] = "clip"
+    encoder: Literal["clip", "t5"] = "clip"
     init_from: str | None = None
     max_tokens: Positive = 32
-    width: Positive = 96
-    layers: Positive = 3
-    heads: Positive = 4
+    t5_width: Positive = 96
+    t5_layers: Positive = 3
+    t5_heads: Positive = 4
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        if self.width % self.heads:
-            raise ValueError(f"width {self.width} is not divisible by {self.heads} (its heads)")
+        if self.t5_width % self.t5_heads:
+            raise ValueError(f"t5_width {self.t5_width} is not divisible by {self.t5_heads} (its heads)")
         return self
 
 
 class TrainTextEncoder(Trained):
-    """How an encoder from scratch is trained; all others are used as they are.
+    """How a T5 from scratch is trained; all others are used as they are.
 
-    For a T5 `mask_fraction` of a caption's tokens are left out, in spans of `mean_span` tokens on average.
+    `mask_fraction` of a caption's tokens are left out, in spans of `mean_span` tokens on average.
     """
 
     mask_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
@@ -60,29 +59,24 @@ def write_text_encoder(
 ) -> None:
     """Write `text_encoder/` and `tokenizer/` in one folder, and the loss curve (CSV; a lone header where nothing was trained).
 
-    `checkpoint` holds a whole pipeline, whose encoder is taken; `clip` is the clip room's model. For an encoder from scratch
+    `checkpoint` holds a whole pipeline, whose encoder is taken; `clip` is the clip room's model. For a T5 from scratch
     `tokenizer` makes the tokenizer and `captioned` gives a split's samples, anything with a `caption`; it travels to workers.
     """
     from components.engines.diffusion.conditioning import Conditioner
     from components.engines.diffusion.text_encoders import of_checkpoint, of_clip
     from components.engines.language.spans import encoder_of, num_sentinels, sentinel
-    from components.engines.nn.checkpoints import load_tokenizer
 
-    from_scratch = checkpoint is None and shape.encoder != "clip" and shape.init_from is None
-    spans = shape.encoder == "t5"
+    from_scratch = checkpoint is None and shape.encoder == "t5" and shape.init_from is None
     if from_scratch:
         cutter = tokenizer()
-        if spans:
-            marks = [sentinel(number) for number in range(num_sentinels(shape.max_tokens))]
-            cutter.add_tokens(marks, special_tokens=True)
+        cutter.add_tokens([sentinel(number) for number in range(num_sentinels(shape.max_tokens))], special_tokens=True)
         cutter.save_pretrained(folder / "tokenizer")
-    make_task = partial(span_corruption if spans else next_token, params, shape, folder / "tokenizer", captioned)
+    make_task = partial(span_corruption, params, shape, folder / "tokenizer", captioned)
     learnt = train_stage(context, params, make_task, curve, needed=from_scratch)
     if from_scratch:
-        ((name, trained),) = make_task().modules.items()
-        learnt.load(trained, name)
-        network = encoder_of(trained) if spans else trained.tower
-        conditioner = Conditioner(network, load_tokenizer(folder / "tokenizer"), shape.max_tokens)
+        task = make_task()
+        learnt.load(task.t5, "t5")
+        conditioner = Conditioner(encoder_of(task.t5), task.tokenizer, shape.max_tokens)
     elif checkpoint:
         conditioner = Conditioner.load(checkpoint, shape.max_tokens)
     elif shape.init_from:
@@ -103,7 +97,7 @@ def span_corruption(
     cutter = load_tokenizer(tokenizer)
     seed_everything(params.training.seed, "t5")
     return SpanCorruption(
-        build_t5(cutter, width=shape.width, layers=shape.layers, heads=shape.heads),
+        build_t5(cutter, width=shape.t5_width, layers=shape.t5_layers, heads=shape.t5_heads),
         cutter,
         captioned("train"),
         captioned("valid"),
@@ -112,20 +106,3 @@ def span_corruption(
         mean_span=params.mean_span,
         seed=params.training.seed,
     )
-
-
-def next_token(params: TrainTextEncoder, shape: TextShape, tokenizer: Path, captioned: Callable[[str], Any]) -> Any:
-    """Build the task (also inside a Ray worker, so from what can be pickled)."""
-    from components.engines.base.seeds import seed_everything
-    from components.engines.language.causal import CausalLM, Encoded, prompted
-    from components.engines.language.tower import NextToken, build_tower
-    from components.engines.nn.checkpoints import load_tokenizer
-
-    cutter = load_tokenizer(tokenizer)
-    seed_everything(params.training.seed, "tower")
-    shapes = {"width": shape.width, "layers": shape.layers, "heads": shape.heads, "max_tokens": shape.max_tokens}
-    train, valid = (
-        Encoded(captioned(split), lambda one: prompted(cutter, "", one.caption, shape.max_tokens))
-        for split in ("train", "valid")
-    )
-    return CausalLM(NextToken(build_tower(cutter, **shapes)), train, valid, pad_id=cutter.pad_token_id)
