@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MptConfig, MptForCausalLM
 
 from components.engines.generation.decoding import Decoding
 from components.engines.generation.text import next_scores
@@ -34,8 +34,19 @@ def reader(network, tokenizer, reading):
     return Reader(network, tokenizer, Prompting(reading=reading), Decoding(max_new_tokens=4))
 
 
+@pytest.fixture(scope="module")
+def biased(tokenizer):
+    """A network that takes no positions: a bias by distance in their place (ALiBi)."""
+    torch.manual_seed(1)
+    ids = {"pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id}
+    shape = {"d_model": 16, "n_heads": 2, "n_layers": 2, "max_seq_len": 256}
+    return MptForCausalLM(MptConfig(vocab_size=len(tokenizer), initializer_range=0.5, **ids, **shape)).eval()
+
+
+@pytest.mark.parametrize("kind", ["network", "biased"])
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_scores_of_the_next_token_are_the_networks_own(network, tokenizer, batch_size):
+def test_scores_of_the_next_token_are_the_networks_own(request, kind, tokenizer, batch_size):
+    network = request.getfixturevalue(kind)
     texts = [ASKED.question, *PASSAGES]
     found = next_scores(network, tokenizer, texts, [5, 9], batch_size=batch_size)
     for text, scores in zip(texts, found, strict=True):

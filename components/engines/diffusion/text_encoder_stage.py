@@ -17,8 +17,8 @@ from components.engines.training.stage import Trained, train_stage
 class TextShape(Params):
     """The text encoder.
 
-    With `init_from` (a hub id or folder) the text tower of that CLIPModel or the encoder of that T5. Else `clip`: the text tower
-    of the clip room. `t5`: an encoder of this shape, trained from scratch by filling in spans of the captions.
+    With `init_from` (a hub id or folder) the text tower of that CLIPModel or the encoder of that T5 or UMT5. Else `clip`: the
+    text tower of the clip room. `t5`: an encoder of this shape, trained from scratch by filling in spans of the captions.
     """
 
     encoder: Literal["clip", "t5"] = "clip"

@@ -144,9 +144,7 @@ def next_scores(
     with torch.inference_mode():
         for batch in _batches(jobs, batch_size):
             given = _arguments(model, tokenizer, batch, decoding)
-            mask = given["attention_mask"]
-            places = (mask.cumsum(1) - 1).clamp(min=0)  # padding on the left takes no position
-            logits = model(input_ids=given["input_ids"], attention_mask=mask, position_ids=places).logits[:, -1]
+            (logits,) = neutral(model).generate(**given, output_logits=True).logits  # [batch, vocabulary]
             for job, row in zip(batch, logits.float().log_softmax(-1)[:, list(ids)].tolist(), strict=True):
                 found[job.position] = row
     return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 
 _K = 60  # as in the paper
-EQUAL = {"words": 1.0, "vectors": 1.0, "graph": 0.0}  # names join what people write less well than what firms print
+UNTUNED = {"words": 1.0, "vectors": 1.0, "graph": 0.0}  # names join what people write less well than what firms print
 _TRIED = {"words": (1.0, 0.0), "vectors": (1.0, 0.5, 0.0), "graph": (0.0, 0.5, 1.0, 2.0, 4.0)}
 _LEAST_QUESTIONS = 20
 
@@ -25,9 +25,9 @@ def tuned(rankings: Mapping[str, Sequence[Sequence[int]]], relevant: Sequence[se
     """The weights of searches under which what is relevant comes first: the highest mean reciprocal rank over questions.
 
     `rankings` has by search the places that it finds for each question, `relevant` those that answer it. Of equals the first
-    tried, beginning with `EQUAL`, which is also what too few questions get.
+    tried, beginning with `UNTUNED`, which is also what too few questions get.
     """
-    best, highest = EQUAL, -1.0
+    best, highest = UNTUNED, -1.0
     if len(relevant) < _LEAST_QUESTIONS:
         return best
     for chosen in product(*_TRIED.values()):

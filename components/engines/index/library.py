@@ -23,7 +23,7 @@ from components.engines.base.errors import StageError
 from components.engines.base.paths import read_json, read_jsonl, remove, write_json, write_jsonl
 from components.engines.documents.chunking import Chunk
 from components.engines.documents.files import Entry
-from components.engines.index.fusion import EQUAL, fused, tuned
+from components.engines.index.fusion import UNTUNED, fused, tuned
 from components.engines.index.graph import Graph
 from components.engines.index.vectors import VectorParams, Vectors, load_vectors, save_vectors
 from components.engines.index.words import Words
@@ -127,7 +127,7 @@ class Library:
             ) from None
         self.folder, self.embed = folder, embed
         self.params = params or VectorParams(**told["vectors"])
-        self.weights: dict[str, float] = told.get("weights", EQUAL)  # of the searches that `hybrid` fuses
+        self.weights: dict[str, float] = told.get("weights", UNTUNED)  # of the searches that `hybrid` fuses
         self.entries = {name: Entry.from_dict(body) for name, body in told["documents"].items()}
         self._views: OrderedDict[tuple[str, ...], View] = OrderedDict()
 
@@ -238,14 +238,14 @@ def tune(library: Library, asked: Sequence[tuple[str, Iterable[str], set[str]]],
 
     Each is a question, the groups of who asks it, and the ids of the chunks that answer it.
     """
-    rankings: dict[str, list[list[int]]] = {name: [] for name in EQUAL}
+    rankings: dict[str, list[list[int]]] = {name: [] for name in UNTUNED}
     relevant = []
     for question, groups, gold in asked:
         view = library.view(groups)
         places = {place for place, chunk in enumerate(view.chunks) if chunk.id in gold}
         if places:
             relevant.append(places)
-            for name, (found,) in view.rankings([question], min(deep, len(view.chunks)), EQUAL).items():
+            for name, (found,) in view.rankings([question], min(deep, len(view.chunks)), UNTUNED).items():
                 rankings[name].append([place for place, _ in found])
     library.weights = tuned(rankings, relevant)
     told = read_json(library.folder / LIBRARY)

@@ -12,7 +12,7 @@ from components.engines.base.errors import StageError
 from components.engines.documents.chunking import Chunk, Chunking, chunks_of, split
 from components.engines.documents.files import Entry, id_of
 from components.engines.documents.page import Block, Cell, Page, Table
-from components.engines.index.fusion import EQUAL, fused, tuned
+from components.engines.index.fusion import UNTUNED, fused, tuned
 from components.engines.index.library import EVERYONE, Library, sync, tune
 from components.engines.index.vectors import VectorParams, Vectors, checked
 from components.engines.index.words import Words
@@ -101,8 +101,8 @@ def test_a_way_over_two_joints_counts_in_the_fused_search_where_it_answers_quest
     asked = [
         (f"Where sits who runs the {name} Depot?", (), {chunks[id_of(f"rooms{n}")]}) for n, name in enumerate(FIRSTS)
     ]
-    assert library.weights == EQUAL
-    assert tune(library, asked[:5]) == EQUAL  # too few to say
+    assert library.weights == UNTUNED
+    assert tune(library, asked[:5]) == UNTUNED  # too few to say
     weights = tune(library, asked)
     assert weights["graph"] > 0
     again = Library(tmp_path, embed)
@@ -121,7 +121,7 @@ def test_a_way_over_two_joints_counts_in_the_fused_search_where_it_answers_quest
 @given(data=st.data())
 def test_tuned_weights_rank_no_worse_than_the_best_search_alone(data):
     orders = st.permutations(range(6))
-    rankings = {name: [data.draw(orders) for _ in range(20)] for name in EQUAL}
+    rankings = {name: [data.draw(orders) for _ in range(20)] for name in UNTUNED}
     relevant = [data.draw(st.sets(st.integers(0, 5), min_size=1, max_size=2)) for _ in range(20)]
     weights = tuned(rankings, relevant)
 
