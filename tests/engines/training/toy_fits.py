@@ -25,6 +25,7 @@ from components.engines.training.params import Training
 
 LIST_SCRIPT = str(Path(__file__).with_name("toy_layouts.py"))
 SCRIPT = str(Path(__file__).with_name("toy_run.py"))
+GROUPS_SCRIPT = str(Path(__file__).with_name("toy_groups.py"))
 BASE = {"max_steps": 24, "batch_size": 16, "learning_rate": 0.01, "num_threads": 1, "log_every": 4, "warmup_steps": 3}
 
 
@@ -54,9 +55,19 @@ def _interrupt(work: Path, stop_after: int, root: Path, newest: int, keep: Itera
 
 def start(toy: str, settings: Training, work: Path, *, processes: int = 1, **arguments: Any) -> subprocess.Popen:
     run = [SCRIPT, toy, json.dumps(arguments), settings.model_dump_json(), str(work)]
-    if processes > 1:
-        run = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", *run]
-    return subprocess.Popen([sys.executable, *run], stderr=subprocess.PIPE, text=True)
+    command = torchrun(processes, *run) if processes > 1 else [sys.executable, *run]
+    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+
+def torchrun(processes: int, *run: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        f"--nproc-per-node={processes}",
+        *run,
+    ]
 
 
 Listed = tuple[str, dict[str, Any], Training, Path]  # module, arguments, settings, work
@@ -66,15 +77,14 @@ def start_list(processes: int, fits: list[Listed], folder: Path) -> subprocess.P
     """All fits one after another in the same processes, which form a process group of their own."""
     listed = [[toy, arguments, settings.model_dump(mode="json"), str(work)] for toy, arguments, settings, work in fits]
     (folder / "fits.json").write_text(json.dumps(listed))
-    command = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", LIST_SCRIPT]
-    command = [sys.executable, *command, str(folder / "fits.json")]
+    command = torchrun(processes, LIST_SCRIPT, str(folder / "fits.json"))
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
 def run(processes: int, fits: list[Listed], folder: Path) -> None:
     process = start_list(processes, fits, folder)
     _, errors = process.communicate(timeout=280)
-    assert process.returncode == 0, errors[:6000]
+    assert process.returncode == 0, errors[-6000:]
 
 
 def finish(process: subprocess.Popen) -> None:

@@ -23,7 +23,7 @@ class BackgroundWriter:
 
     def __init__(self, root: Path, training: Training, ranks: Ranks) -> None:
         self.root, self.training, self.device = root, training, ranks.device
-        self.processes = cpu_group(training) if ranks.world > 1 else None
+        self.processes = cpu_group(training, ranks) if ranks.world > 1 else None
         self.is_first = ranks.is_first
         self.thread: threading.Thread | None = None
         self.failure: BaseException | None = None

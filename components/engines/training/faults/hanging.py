@@ -52,10 +52,12 @@ def absentees_named(training: Training, work: Path, ranks: Ranks) -> Iterator[No
         raise _hangs(work, ranks, training) from error
 
 
-def cpu_group(training: Training) -> dist.ProcessGroup:
+def cpu_group(training: Training, ranks: Ranks) -> dist.ProcessGroup:
     """All ranks once more, over the CPU, for messages that must not mix with those of the training. Every rank calls it."""
     limit = training.collective_timeout_s
-    return dist.new_group(backend="gloo", timeout=None if limit is None else timedelta(seconds=limit))
+    group = dist.new_group(backend="gloo", timeout=None if limit is None else timedelta(seconds=limit))
+    ranks.barrier()  # a rank that closes it at once (a refusal) would break the connections that others still make
+    return group
 
 
 def limit_waiting(training: Training, ranks: Ranks) -> None:

@@ -108,7 +108,7 @@ def stopping(training: Training, work: Path, ranks: Ranks) -> Iterator[Stopper]:
         raise spending.stopped("Training was not started")
     with heard(stopper.tell):
         if ranks.world > 1:
-            stopper.group = cpu_group(training)
+            stopper.group = cpu_group(training, ranks)
         try:
             yield stopper
             stopper.settle()
