@@ -38,11 +38,13 @@ class TextShape(Params):
 class TrainTextEncoder(Trained):
     """How a T5 from scratch is trained; all others are used as they are.
 
-    `mask_fraction` of a caption's tokens are left out, in spans of `mean_span` tokens on average.
+    `mask_fraction` of a caption's tokens are left out, in spans of `mean_span` tokens on average. `target`: what is written then,
+    the `spans` alone or the whole `text`; where the order of words matters, the text.
     """
 
     mask_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.3
     mean_span: Annotated[float, Field(ge=1)] = 2.0
+    target: Literal["spans", "text"] = "spans"
 
 
 def write_text_encoder(
@@ -104,5 +106,6 @@ def span_corruption(
         max_tokens=shape.max_tokens,
         fraction=params.mask_fraction,
         mean_span=params.mean_span,
+        target=params.target,
         seed=params.training.seed,
     )

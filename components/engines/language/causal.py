@@ -24,6 +24,8 @@ from components.engines.language.tokens import (
 )
 from components.engines.training.task import Batch, Pieces, Task, Turn
 
+_GIVEN = ("input_ids", "attention_mask", "position_ids")
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -67,6 +69,9 @@ class CausalLM(Task):
 
     `answers`: what is to be learnt stands at the samples' ends. Then they end together (and have `position_ids`), and logits are
     computed of the tokens before what is learnt alone: on a small network the vocabulary is most of the work.
+
+    `parts`: a batch goes through the network in so many parts, its shortest samples first, each padded to its own longest: the
+    same loss, with less padding where lengths differ much.
     """
 
     def __init__(
@@ -78,15 +83,17 @@ class CausalLM(Task):
         pad_id: int,
         length: int | None = None,
         answers: bool = False,
+        parts: int = 1,
     ) -> None:
         self.model, self.train, self.valid, self.pad_id, self.length = model, train, valid, pad_id, length
+        self.parts = parts
         self.answers = (
             answers and {"logits_to_keep", "position_ids"} <= inspect.signature(model.forward).parameters.keys()
         )
         self.modules, self.num_samples = {"model": model}, len(train)
         trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
         pieces = Pieces("model", logits_of, loss_of)
-        self.turns = [Turn("model", self.loss, trained, num_labels, pieces)]
+        self.turns = [Turn("model", self.loss_in_parts, trained, num_labels, pieces)]
 
     def batch(self, indices: np.ndarray, epoch: int) -> Batch:
         return self.collate([self.train[index] for index in indices.tolist()])
@@ -111,6 +118,26 @@ class CausalLM(Task):
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Summed cross-entropy over the tokens to be learnt, and how many of them were right."""
         return loss_of(*self.predicted(batch))
+
+    def loss_in_parts(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.parts == 1:
+            return self.loss(batch)
+        lengths = batch["attention_mask"].sum(1)
+        losses = [
+            self.loss(self._of_length(batch, rows, int(lengths[rows].max())))
+            for rows in lengths.argsort(stable=True).chunk(self.parts)
+        ]
+        sums = [one for _, one in losses]
+        return torch.stack([loss for loss, _ in losses]).sum(), {
+            name: torch.stack([one[name] for one in sums]).sum() for name in sums[0]
+        }
+
+    def _of_length(self, batch: Batch, rows: Tensor, length: int) -> Batch:
+        """Some rows, without the padding that all of them have."""
+        whole = batch["input_ids"].shape[1]
+        tokens = slice(whole - length, whole) if self.answers else slice(0, length)
+        aligned = (*_GIVEN, "labels")
+        return {name: of[rows][:, tokens] if name in aligned else of[rows] for name, of in batch.items()}
 
     def predicted(self, batch: Batch) -> tuple[Tensor, Batch]:
         """Logits [batch, tokens, vocabulary], and the batch with the labels of these tokens."""
@@ -141,7 +168,7 @@ def logits_of(model: nn.Module, batch: Batch) -> Tensor:
 
 
 def _given(batch: Batch) -> Batch:
-    return {name: batch[name] for name in ("input_ids", "attention_mask", "position_ids") if name in batch}
+    return {name: batch[name] for name in _GIVEN if name in batch}
 
 
 def loss_of(logits: Tensor, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:

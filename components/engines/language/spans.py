@@ -1,10 +1,15 @@
-"""A text encoder from scratch: T5 trained to fill in spans of the captions (Raffel et al. 2020, arXiv 1910.10683, § 3.3)."""
+"""A text encoder from scratch: T5 trained to fill in what is missing from captions.
+
+Its decoder writes the `spans` left out (Raffel et al. 2020, arXiv 1910.10683, § 3.3) or the `text` as it was (Lewis et al. 2020,
+arXiv 1910.13461, § 2.2: text infilling). What stands where is needed for the second alone: of captions like "moves right, then
+turns down" a small T5 that fills in spans tells both words, but not which of them came first.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -13,6 +18,8 @@ from torch import Tensor
 from components.engines.base.seeds import derive
 from components.engines.language.tokens import IGNORED, VALID_BATCH, num_labels, token_loss, token_scores
 from components.engines.training.task import Batch, Task, Turn
+
+Target = Literal["spans", "text"]
 
 
 def sentinel(number: int) -> str:
@@ -87,7 +94,7 @@ def _parts(total: int, count: int, rng: np.random.Generator) -> list[int]:
 
 
 class SpanCorruption(Task):
-    """Samples are anything with a `caption`.
+    """Samples are anything with a `caption`. `target`: what the decoder writes.
 
     Batches: `input_ids`, `attention_mask` [n, tokens], `labels` [n, target tokens] with padding -100.
     """
@@ -102,8 +109,10 @@ class SpanCorruption(Task):
         max_tokens: int,
         fraction: float,
         mean_span: float,
+        target: Target,
         seed: int,
     ) -> None:
+        self.target: Target = target
         self.t5, self.tokenizer, self.train, self.valid = t5, tokenizer, train, valid
         self.max_tokens, self.fraction, self.mean_span, self.seed = max_tokens, fraction, mean_span, seed
         self.sentinels = tokenizer.convert_tokens_to_ids([sentinel(n) for n in range(num_sentinels(max_tokens))])
@@ -120,7 +129,9 @@ class SpanCorruption(Task):
             corrupt(ids, self.sentinels, self.fraction, self.mean_span, derive(self.seed, "spans", purpose, index))
             for ids, index in zip(whole, indices.tolist(), strict=True)
         ]
-        sources, targets = ([torch.tensor(pair[side]) for pair in pairs] for side in (0, 1))
+        sources = [torch.tensor(source) for source, _ in pairs]
+        wanted = whole if self.target == "text" else [spans for _, spans in pairs]
+        targets = [torch.tensor(ids) for ids in wanted]
         lengths = torch.tensor([len(source) for source in sources])
         ids = _padded(sources, self.tokenizer.pad_token_id)
         mask = (torch.arange(ids.shape[1])[None] < lengths[:, None]).long()

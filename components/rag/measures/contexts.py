@@ -14,7 +14,7 @@ from components.engines.index.library import Library
 from components.engines.language.records import Record
 from components.rag.architecture import Architecture
 from components.rag.measures.questions import tells
-from components.rag.measures.renaming import Renaming, names_of
+from components.rag.measures.renaming import Renaming, misnamed, names_of
 from components.rag.serving.passages import Passage, Remembered, passages_of, ranked
 from components.rag.serving.prompts import prompt_of, target_of
 
@@ -27,13 +27,16 @@ class Drawing(Params):
     Where passages are read apart (architecture.prompting), what is learnt from shows one: the relevant passage or a distractor.
     Of the `draws` of a training question all but the first are `renamed`: see measures/renaming.py. With `fewer` a training
     question has any number of passages up to what a question is answered from: what is hard among four is learnt from two.
-    Of the training examples a share of `far` has distractors from anywhere; those of the others are what a search finds."""
+    Of the training examples a share of `far` has distractors from anywhere; those of the others are what a search finds. Where
+    the relevant passage is left out, in a share of `near` cases there stands what a reader takes for the answer that knows what is
+    asked for, but not of whom: that passage in another name, or what a search for that passage finds."""
 
     arm: Literal["raft", "oracle"] = "raft"
     draws: Positive = 32
     renamed: bool = True
     fewer: bool = True
     far: Fraction = 0.5
+    near: Fraction = 0.5
     golden_fraction: Fraction = 0.8
     search: Positive = 8
     seed: int = 0
@@ -71,9 +74,11 @@ class Contexts:
         if asked["answer"] is not None and golden is None:
             self.funnel.reject("answer not read")
             return
+        like_it = self._like(golden, asked, view) if golden and split == "train" else []
         for draw in range(self.params.draws if split == "train" else 1):
             rng = random.Random(derive(self.params.seed, "context", asked["id"], draw))
-            record = self._record(asked, split, golden, others, rng, draw)
+            near = self._near(golden, like_it, asked, rng) if golden and split == "train" else None
+            record = self._record(asked, split, golden, others, near, rng, draw)
             if record is None:
                 self.funnel.reject("too long")
             else:
@@ -93,8 +98,29 @@ class Contexts:
             )
         return golden, list(dict.fromkeys(others))
 
+    def _like(self, golden: str, asked: dict[str, Any], view: Any) -> list[str]:
+        """Passages that say what the relevant one says, of something else."""
+        vector = self.embed([golden])
+        (hits,) = view.search([golden], self.params.search, vectors=vector)
+        found = ranked(golden, hits, view.words, self.embed, self.prompting.max_passage_chars, vector[0])
+        return [one.text for one in found if not tells(one.text, asked)][: self.prompting.passages]
+
+    def _near(self, golden: str, like_it: list[str], asked: dict[str, Any], rng: random.Random) -> str | None:
+        """What stands in the relevant passage's place, if anything does."""
+        if rng.random() >= self.params.near:
+            return None
+        other = misnamed(golden, asked["question"], self.names, rng)
+        return other if other and (not like_it or rng.random() < 0.5) else rng.choice(like_it or [None])
+
     def _record(
-        self, asked: dict[str, Any], split: str, golden: str | None, others: list[str], rng: random.Random, draw: int
+        self,
+        asked: dict[str, Any],
+        split: str,
+        golden: str | None,
+        others: list[str],
+        near: str | None,
+        rng: random.Random,
+        draw: int,
     ) -> Record | None:
         most, alone = self.prompting.passages, split != "test" and self.prompting.reading == "apart"
         may_drop = golden is not None and (split == "train" or alone)
@@ -112,6 +138,8 @@ class Contexts:
             if split == "train" and rng.random() < self.params.far:
                 some = rng.sample(self.anywhere, min(4 * most, len(self.anywhere)))
                 pool = [text for text in some if asked["answer"] is None or not tells(text, asked)]
+            if dropped and near:
+                kept = [near]
             shown = [*kept, *rng.sample(pool, min(room - len(kept), len(pool)))]
             rng.shuffle(shown)
         place = shown.index(golden) + 1 if golden in shown and not dropped else 0

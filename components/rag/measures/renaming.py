@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _NUMBER = re.compile(r"\d+")
@@ -27,6 +27,16 @@ def names_of(texts: Iterable[str]) -> list[str]:
             elif word[1:].islower() and not _BEGINS.search(text[: found.start()]):
                 names.add(word)
     return sorted(name for name in names if name.lower() not in plain)
+
+
+def misnamed(text: str, question: str, names: Collection[str], rng: random.Random) -> str | None:
+    """The text with another name where it stands for one of the question: what it tells is no answer. None if they share none."""
+    shared = sorted({*_WORD.findall(text)} & {*_WORD.findall(question)} & {*names})
+    others = sorted({*names} - {*_WORD.findall(text)} - {*_WORD.findall(question)})
+    if not shared or not others:
+        return None
+    name, other = rng.choice(shared), rng.choice(others)
+    return _WORD.sub(lambda found: other if found[0] == name else found[0], text)
 
 
 class Renaming:

@@ -20,6 +20,7 @@ from components.engines.language.tokens import IGNORED, token_loss
 from components.engines.training.task import Batch
 
 _LEAST = 1e-6  # of 1 - p: the penalty stays finite
+_PARTS = 4  # of a batch: prompts with a table are several times as long as those with a sentence
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Raft(CausalLM):
     """Batches have `irrelevant` [batch, most] besides: token ids, filled up with the padding's."""
 
     def __init__(self, model: Any, train: Sequence[Any], valid: Sequence[Any], *, pad_id: int, penalty: float) -> None:
-        super().__init__(model, train, valid, pad_id=pad_id, answers=True)
+        super().__init__(model, train, valid, pad_id=pad_id, answers=True, parts=_PARTS)
         self.penalty = penalty
 
     def collate(self, samples: Sequence[Any]) -> Batch:

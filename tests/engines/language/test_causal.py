@@ -66,6 +66,28 @@ def test_samples_that_end_together_have_the_same_losses_and_fewer_logits(tokeniz
     assert tail.predicted(batch)[0].shape[1] < batch["input_ids"].shape[1] / 2
 
 
+@pytest.mark.parametrize("answers", [False, True])
+@pytest.mark.parametrize("parts", [2, 3, 9])
+def test_a_batch_in_parts_has_the_same_loss_and_gradients(tokenizer, answers, parts):
+    texts = [TEXTS[1] * 2, *TEXTS[:3], TEXTS[0] * 2]
+    samples = Encoded(texts, lambda text: prompted(tokenizer, text, text[-6:], 32))
+    found = []
+    for count in (1, parts):
+        task = task_of(samples, answers=answers, parts=count)
+        seen = []
+        task.model.register_forward_pre_hook(
+            lambda _, given, named, seen=seen: seen.append(named["input_ids"].numel()), with_kwargs=True
+        )
+        loss, sums = task.turns[0].loss(task.collate(list(samples)))
+        loss.backward()
+        gradients = [parameter.grad for parameter in task.model.parameters()]
+        found.append((loss, sums["accuracy"], gradients, sum(seen), len(seen)))
+    (loss, right, gradients, tokens, passes), (other, also, others, fewer, more) = found
+    assert (passes, more) == (1, min(parts, len(texts)))
+    assert fewer < tokens
+    torch.testing.assert_close((other, also, others), (loss, right, gradients), rtol=1e-4, atol=1e-5)
+
+
 def test_what_is_cut_off_is_not_learnt(tokenizer):
     cut = prompted(tokenizer, "the cat", "sleeps", 3)
     assert cut == Tokens(cut.ids, [False] * 3)
