@@ -28,8 +28,8 @@ class Drawing(Params):
     Of the `draws` of a training question all but the first are `renamed`: see measures/renaming.py. With `fewer` a training
     question has any number of passages up to what a question is answered from: what is hard among four is learnt from two.
     Of the training examples a share of `far` has distractors from anywhere; those of the others are what a search finds. Where
-    the relevant passage is left out, in a share of `near` cases there stands what a reader takes for the answer that knows what is
-    asked for, but not of whom: that passage in another name, or what a search for that passage finds."""
+    the relevant passage is left out, in a share of `near` cases there stands what a reader takes for the answer that knows what
+    is asked for, but not of whom: that passage in another name, or what a search for that passage finds."""
 
     arm: Literal["raft", "oracle"] = "raft"
     draws: Positive = 32
