@@ -97,7 +97,11 @@ def _pieces(page: Page, repeated: set[str], path: list[tuple[int, str]], params:
             path.append((block.level, block.text))
         elif block.kind in ("table", "figure"):
             yield from flush()
-            text = table_text(block.title, block.table) if block.table else block.title
+            text = (
+                table_text(block.title, block.table)
+                if block.table
+                else "\n".join(filter(None, (block.title, block.text)))
+            )
             if text:
                 yield block.kind, text, (block.box,), list(path)
         elif block.text.strip():

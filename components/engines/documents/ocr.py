@@ -163,12 +163,12 @@ def _straight(corners: Any, skew: float, width: float, height: float) -> Any:
 
 
 def straighten(pixels: Any, turned: int, skew: float) -> Any:
-    """The picture itself, turned and straightened as its words were."""
+    """The picture itself, grey or in colour, turned and straightened as its words were."""
     import cv2
 
     pixels = np.ascontiguousarray(np.rot90(pixels, -turned // 90))
     if not skew:
         return pixels
-    height, width = pixels.shape
+    height, width = pixels.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), skew, 1.0)
-    return cv2.warpAffine(pixels, matrix, (width, height), borderValue=255)
+    return cv2.warpAffine(pixels, matrix, (width, height), borderValue=(255, 255, 255))

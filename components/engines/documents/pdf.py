@@ -84,10 +84,10 @@ def load_page(document: Any, number: int) -> Any:
 
 
 def draw(page: Any, dpi: int, limits: PdfLimits) -> tuple[Any, float]:
-    """The page as grey pixels, uint8 [height, width], and how many of them a point has."""
+    """The page in colour (RGB), uint8 [height, width, 3], and how many pixels a point has."""
     width, height = page.get_size()
     scale = min(dpi / 72, 0.999 * (limits.max_picture_px / (width * height)) ** 0.5)  # sides are rounded up
-    bitmap = page.render(scale=scale, grayscale=True)
-    pixels = bitmap.to_numpy().copy()
+    bitmap = page.render(scale=scale, rev_byteorder=True)  # else blue comes first
+    pixels = bitmap.to_numpy()[:, :, :3].copy()
     bitmap.close()
-    return pixels.reshape(pixels.shape[0], pixels.shape[1]), scale
+    return pixels, scale

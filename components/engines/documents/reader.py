@@ -101,10 +101,10 @@ class PageReader:
         picture = decode_image(data, self.params.image)
         if min(picture.size) < _MIN_IMAGE_SIDE:
             raise BadRecord("image too small", f"{picture.width} x {picture.height} pixels")
-        pixels = np.asarray(picture.convert("L"))
-        return self._recognised(pixels, max(pixels.shape) / 842, number, ())
+        return self._recognised(np.asarray(picture.convert("RGB")), max(picture.size) / 842, number, ())
 
-    def _recognised(self, pixels: Any, scale: float, number: int, notes: tuple[str, ...]) -> tuple[Page, Any]:
+    def _recognised(self, coloured: Any, scale: float, number: int, notes: tuple[str, ...]) -> tuple[Page, Any]:
+        pixels = _grey(coloured)
         found = self.recogniser(pixels)
         upright = straighten(pixels, found.turned, found.skew)
         words = [replace(word, box=_scaled(word.box, scale)) for word in found.words]
@@ -118,7 +118,7 @@ class PageReader:
         blocks = blocks_of(words, tables, figures, sized=False)
         size = (round(found.width / scale, 2), round(found.height / scale, 2))
         page = Page(number, *size, "ocr", tuple(blocks), found.turned, found.skew, notes)
-        return page, (upright, scale)
+        return page, (straighten(coloured, found.turned, found.skew), scale)
 
 
 def _alone(document: Any, number: int) -> bytes:
@@ -141,8 +141,15 @@ def _bold(word: Line, titles: list[Box]) -> Line:
     return replace(word, bold=True) if any(overlap(word.box, box) > 0.5 for box in titles) else word
 
 
+def _grey(coloured: Any) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(coloured).convert("L"))
+
+
 def _jpeg(picture: tuple[Any, float], dpi: int) -> bytes:
-    """Grey pixels with their number a point -> a JPEG of at most `dpi`."""
+    """Pixels [height, width, 3] with their number a point -> a JPEG of at most `dpi`."""
     from PIL import Image
 
     pixels, scale = picture
