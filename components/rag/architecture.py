@@ -35,12 +35,14 @@ class Generator(Params):
 class Prompting(Params):
     """How a question is put (serving/prompts.py), and whether its passages are read `apart`, one by one, or `together`
     (serving/reading.py): a small reader learns the first far sooner, a large one can bring passages together. `search_weight`:
-    of a passage's score by the search (up to 1) against the log odds of the reader's answering from it, where they are apart."""
+    of a passage's score by the search (up to 1) against the log odds of the reader's answering from it, where they are apart.
+    `matches`: words that question and passage share are marked, which a small reader needs and a large one does not."""
 
     reading: Literal["apart", "together"] = "apart"
-    search_weight: Annotated[float, Field(ge=0)] = 100.0
+    search_weight: Annotated[float, Field(ge=0)] = 10.0
     passages: Positive = 4
     max_passage_chars: Positive = 300
+    matches: bool = False
     role: str | None = None
     chain_of_thought: bool = False
     few_shot: Count = 0

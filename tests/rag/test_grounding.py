@@ -116,13 +116,28 @@ def test_a_prompt_numbers_its_passages_and_templates_add_to_it():
     assert "works in Brack" not in prompt_of("Who?", ["one"], PLAIN, "works in Brack")
 
 
+def test_words_that_question_and_passages_share_are_marked_in_both():
+    marking = Prompting(matches=True)
+    passages = ["The Amber lamp is in hall 3.", "Ada runs the Cedar mill."]
+    assert prompt_of("Who runs the Amber mill?", passages, marking) == (
+        "[1] The Amber * lamp is in hall 3.\n[2] Ada runs * the Cedar mill *.\n"
+        "Question: Who runs * the Amber * mill *?\nAnswer:"
+    )
+    alone = prompt_of("Who runs the Amber mill?", passages[1:], marking)
+    assert alone.endswith("Question: Who runs * the Amber mill *?\nAnswer:")  # the name stands nowhere
+    assert prompt_of("Who runs it?", [], marking) == prompt_of("Who runs it?", [], PLAIN)
+    assert read_answer("[1] Amber * lamp", 1, marking) == ("Amber lamp", [1])
+    assert read_answer("[1] 3 * 4", 1, PLAIN) == ("3 * 4", [1])
+
+
 @given(
     answer=st.sampled_from([None, "12 euros", "Mira Holt"]),
     cited=st.integers(1, 4),
     thinking=st.booleans(),
+    matches=st.booleans(),
 )
-def test_what_the_reader_is_taught_to_say_is_read_back(answer, cited, thinking):
-    prompting = Prompting(chain_of_thought=thinking)
+def test_what_the_reader_is_taught_to_say_is_read_back(answer, cited, thinking, matches):
+    prompting = Prompting(chain_of_thought=thinking, matches=matches)
     said = target_of(answer, cited, "The lamp costs 12 euros.", prompting)
     assert read_answer(said, 4, prompting) == ((answer, [cited]) if answer else (None, []))
 
