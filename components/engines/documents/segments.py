@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from statistics import median
 
 from components.engines.documents.page import Box, Line, around
@@ -12,7 +14,7 @@ _SAME_LINE = 0.5  # share of the lower height by which two words of a line overl
 _WORD_GAP = 0.9  # of the words' height: wider gaps separate segments
 _MIN_GUTTER = 9.0  # points between columns of prose
 _MIN_COLUMN_ROWS = 3
-_MAX_CUTS = 8
+_MAX_CUTS = 12
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,11 @@ def in_reading_order(segments: Sequence[Segment], depth: int = 0) -> list[list[S
     if (x := _gutter(segments)) is not None:
         left, right = [one for one in segments if one.box[2] <= x], [one for one in segments if one.box[2] > x]
         return in_reading_order(left, depth + 1) + in_reading_order(right, depth + 1)
-    for y in _gaps(segments):
-        above, below = [one for one in segments if one.box[3] <= y], [one for one in segments if one.box[3] > y]
-        if _gutter(above) is not None or _gutter(below) is not None:
-            return in_reading_order(above, depth + 1) + in_reading_order(below, depth + 1)
+    if (band := _band_with_gutter(segments)) is not None:
+        y0, y1 = band
+        above, below = [one for one in segments if one.box[3] <= y0], [one for one in segments if one.box[3] > y1]
+        between = [one for one in segments if y0 < one.box[3] <= y1]
+        return [row for part in (above, between, below) for row in in_reading_order(part, depth + 1)]
     return rows_of(segments)
 
 
@@ -120,6 +123,21 @@ def _gutter(segments: Sequence[Segment]) -> float | None:
                 best, place = segment.box[0] - end, x
         end = max(end, segment.box[2])
     return place
+
+
+def _band_with_gutter(segments: Sequence[Segment]) -> tuple[float, float] | None:
+    """The highest band across the page, between two of its widest gaps or a gap and an end, in which text stands in columns."""
+    heights = [-math.inf, *sorted(_gaps(segments)), math.inf]
+    bands = sorted(combinations(heights, 2), key=lambda band: sum(band[0] < one.box[3] <= band[1] for one in segments))
+    return next(
+        (
+            (y0, y1)
+            for y0, y1 in reversed(bands)
+            if (y0, y1) != (-math.inf, math.inf)
+            and _gutter([one for one in segments if y0 < one.box[3] <= y1]) is not None
+        ),
+        None,
+    )
 
 
 def _is_column(segments: Sequence[Segment]) -> bool:

@@ -111,6 +111,20 @@ def test_columns_of_prose_are_read_one_after_the_other_and_are_no_table():
     assert aligned_tables(words) == []
 
 
+@pytest.mark.parametrize("below", [True, False])
+@pytest.mark.parametrize("above", [True, False])
+def test_columns_between_lines_over_the_whole_width_are_read_one_after_the_other(above, below):
+    wide = " ".join(["across"] * 14)
+    words = [line(f"top {number} {wide}", 40, 40 + 12 * number) for number in range(4)] if above else []
+    for side, x in (("left", 40), ("right", 310)):
+        words += [line(f"{side} {number} of some twenty letters", x, 110 + 12 * number) for number in range(6)]
+    words += [line(f"end {number} {wide}", 40, 200 + 12 * number) for number in range(4)] if below else []
+    rows = in_reading_order(segments_of(words))
+    told = [" ".join(segment.text for segment in row).split()[:2] for row in rows]
+    parts = [("top", 4)] * above + [("left", 6), ("right", 6)] + [("end", 4)] * below
+    assert told == [[name, str(number)] for name, count in parts for number in range(count)]
+
+
 def test_no_word_belongs_to_two_tables():
     words = [line(text, x, y) for y in range(100, 200, 14) for x, text in ((50, "name"), (150, "12"), (250, "34"))]
     found = find_tables(words, [])
