@@ -42,7 +42,7 @@ def test_a_group_that_one_rank_closes_at_once_is_still_made_by_the_others():
     others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
     try:
         made = subprocess.run(
-            torchrun(4, GROUPS_SCRIPT, "300"), capture_output=True, text=True, timeout=120, check=False
+            torchrun(4, GROUPS_SCRIPT, "300"), capture_output=True, text=True, timeout=280, check=False
         )
     finally:
         for other in others:
