@@ -139,7 +139,7 @@ class Contexts:
                 some = rng.sample(self.anywhere, min(4 * most, len(self.anywhere)))
                 pool = [text for text in some if asked["answer"] is None or not tells(text, asked)]
             if dropped and near:
-                kept = [near]
+                kept, pool = [near], [text for text in pool if text != near]
             shown = [*kept, *rng.sample(pool, min(room - len(kept), len(pool)))]
             rng.shuffle(shown)
         place = shown.index(golden) + 1 if golden in shown and not dropped else 0
