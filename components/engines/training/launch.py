@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch.distributed as dist
+
 from components.engines.base import cluster
 from components.engines.base.errors import StageError, Stopped
 from components.engines.base.paths import remove
@@ -130,7 +132,7 @@ def _work_in_worker(config: dict[str, Any]) -> None:
     except Stopped as stopped:
         write_failure(work, ranks.rank, stopped)
     except Exception as error:
-        write_failure(work, ranks.rank, error)
+        write_failure(work, ranks.rank, error, alone=ranks.world > 1 and not dist.is_initialized())
         raise
 
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from toy_fits import finish, maker, outcome, start, training
+from toy_fits import WORKER_SCRIPT, finish, maker, outcome, start, training
 
 from components.engines.base.errors import Stopped
 from components.engines.training.checkpoints import store
 from components.engines.training.checkpoints.saved_run import finished_fit
+from components.engines.training.faults.failures import failure_of, is_final
 from components.engines.training.launch import launch
 
 HERE = str(Path(__file__).parent)
@@ -47,7 +48,7 @@ class Trouble(threading.Thread):
     def __init__(self, cluster, work: Path, pids: Path) -> None:
         super().__init__(daemon=True)
         self.cluster, self.work, self.pids = cluster, work, pids
-        self.survived, self.over = [], threading.Event()
+        self.survived, self.over = [], threading.Event()  # over: the launch is, and so is this process's part in it
 
     def run(self) -> None:
         try:
@@ -57,9 +58,10 @@ class Trouble(threading.Thread):
             os.kill(self.worker(1), signal.SIGKILL)
             self.get_on()
         finally:
-            os.kill(os.getpid(), signal.SIGTERM)
-            if not self.over.wait(60):
-                os.kill(os.getpid(), signal.SIGTERM)  # a second one ends at once what does not end by itself
+            for _ in range(2):  # a second one ends at once what does not end by itself
+                if not self.over.is_set():
+                    os.kill(os.getpid(), signal.SIGTERM)
+                self.over.wait(60)
 
     def worker(self, rank: int) -> int:
         newest = max(self.pids.glob(f"{rank}-*"), key=lambda path: path.stat().st_mtime_ns)
@@ -83,7 +85,7 @@ class Trouble(threading.Thread):
     def wait(self, condition, words: str) -> None:
         deadline = time.monotonic() + 100
         while not condition():
-            assert time.monotonic() < deadline, words
+            assert time.monotonic() < deadline and not self.over.is_set(), words
             time.sleep(0.05)
 
 
@@ -97,12 +99,14 @@ def test_lost_nodes_killed_workers_and_a_told_driver_change_nothing_in_the_resul
     trouble = Trouble(nodes, work, pids)
     trouble.start()
     handler = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(
-        Stopped, match=r"Training stopped after step \d+, as it was told to; the step is saved"
-    ) as error:
-        launch(maker(TOY, pause=0.1, pids=str(pids)), settings, work=work)
-    trouble.over.set()
-    trouble.join(10)
+    try:
+        with pytest.raises(
+            Stopped, match=r"Training stopped after step \d+, as it was told to; the step is saved"
+        ) as error:
+            launch(maker(TOY, pause=0.1, pids=str(pids)), settings, work=work)
+    finally:
+        trouble.over.set()  # else its signals reach this process amid another test
+        trouble.join(10)
     assert len(trouble.survived) == 3, "the run did not outlive every trouble"
     assert len(list(pids.iterdir())) == 3 * 2  # one process a rank and attempt
     assert signal.getsignal(signal.SIGTERM) is handler
@@ -111,3 +115,14 @@ def test_lost_nodes_killed_workers_and_a_told_driver_change_nothing_in_the_resul
     finish(start(TOY, settings, work, processes=2))  # under torchrun this time: the same two ranks
     finish(whole)
     assert outcome(finished_fit(work, settings)) == outcome(finished_fit(tmp_path / "whole", settings))
+
+
+@pytest.mark.slow
+def test_a_worker_whose_group_is_closed_amid_its_work_may_pass(tmp_path):
+    """Ray closes the groups of all workers when one is lost; it starts anew only what did not fail for good."""
+    settings = training(num_workers=2, checkpoint_every=2)
+    process = start(TOY, settings, tmp_path, processes=2, script=WORKER_SCRIPT, fault="no group", at=6, rank=1)
+    process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert (tmp_path / "failure-1.json").exists()
+    assert not is_final(tmp_path), failure_of(tmp_path)

@@ -25,6 +25,7 @@ from components.engines.training.params import Training
 
 LIST_SCRIPT = str(Path(__file__).with_name("toy_layouts.py"))
 SCRIPT = str(Path(__file__).with_name("toy_run.py"))
+WORKER_SCRIPT = str(Path(__file__).with_name("toy_worker.py"))
 GROUPS_SCRIPT = str(Path(__file__).with_name("toy_groups.py"))
 BASE = {"max_steps": 24, "batch_size": 16, "learning_rate": 0.01, "num_threads": 1, "log_every": 4, "warmup_steps": 3}
 
@@ -53,8 +54,10 @@ def _interrupt(work: Path, stop_after: int, root: Path, newest: int, keep: Itera
         raise KeyboardInterrupt
 
 
-def start(toy: str, settings: Training, work: Path, *, processes: int = 1, **arguments: Any) -> subprocess.Popen:
-    run = [SCRIPT, toy, json.dumps(arguments), settings.model_dump_json(), str(work)]
+def start(
+    toy: str, settings: Training, work: Path, *, processes: int = 1, script: str = SCRIPT, **arguments: Any
+) -> subprocess.Popen:
+    run = [script, toy, json.dumps(arguments), settings.model_dump_json(), str(work)]
     command = torchrun(processes, *run) if processes > 1 else [sys.executable, *run]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch.distributed.checkpoint.staging import BlockingAsyncStager
 
 from components.engines.training.checkpoints import store
 from components.engines.training.checkpoints.store import Groups
-from components.engines.training.faults.hanging import cpu_group
+from components.engines.training.faults.hanging import close_group, cpu_group
 from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training
 
@@ -55,7 +54,7 @@ class BackgroundWriter:
             self.wait()
         finally:
             if self.processes is not None:
-                dist.destroy_process_group(self.processes)
+                close_group(self.processes)
 
     def _copied(self, tensor: torch.Tensor) -> torch.Tensor:
         if self.device.type == "cpu":

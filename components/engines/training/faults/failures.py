@@ -39,11 +39,12 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, dist.DistError) or any(word in str(error).lower() for word in _LINKS)
 
 
-def write_failure(work: Path, rank: int, error: Exception) -> None:
+def write_failure(work: Path, rank: int, error: Exception, *, alone: bool = False) -> None:
+    """Write down what this worker failed with. `alone`: its group was closed, so what torch says only follows from that."""
     told = {"kind": "", "what": f"A training worker failed: {type(error).__name__}: {error}", "where": "", "do": ""}
     if isinstance(error, GenworksError):
         told = {"kind": type(error).__name__, "what": error.what, "where": error.where, "do": error.do}
-    final = not may_pass(error)
+    final = not may_pass(error) and (isinstance(error, GenworksError) or not alone)
     write_json(_file(work, rank), {**told, "final": final, "traceback": traceback.format_exc()})
 
 

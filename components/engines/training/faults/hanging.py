@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -58,6 +58,15 @@ def cpu_group(training: Training, ranks: Ranks) -> dist.ProcessGroup:
     group = dist.new_group(backend="gloo", timeout=None if limit is None else timedelta(seconds=limit))
     ranks.barrier()  # a rank that closes it at once (a refusal) would break the connections that others still make
     return group
+
+
+def close_group(group: dist.ProcessGroup) -> None:
+    """Close it if it is still open: Ray Train closes all groups of a worker, amid its work, when another worker is lost.
+
+    What the worker then fails with is the loss of its peer; no error of closing may stand in its place.
+    """
+    with suppress(ValueError):
+        dist.destroy_process_group(group)
 
 
 def limit_waiting(training: Training, ranks: Ranks) -> None:

@@ -27,7 +27,7 @@ from torch import Tensor
 from components.engines.base.errors import Stopped
 from components.engines.base.paths import remove
 from components.engines.training.faults.budget import Spending
-from components.engines.training.faults.hanging import cpu_group
+from components.engines.training.faults.hanging import close_group, cpu_group
 from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Training
 
@@ -121,7 +121,7 @@ def stopping(training: Training, work: Path, ranks: Ranks) -> Iterator[Stopper]:
             if ranks.is_first:
                 spending.note(at_once=True)
             if stopper.group is not None:
-                dist.destroy_process_group(stopper.group)
+                close_group(stopper.group)
 
 
 @contextmanager
