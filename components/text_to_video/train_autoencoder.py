@@ -18,12 +18,13 @@ from components.text_to_video.architecture import Architecture
 class TrainAutoencoder(Trained):
     """Training of the autoencoder, which starts from the checkpoint's where `architecture.init_from` is set.
 
-    In the first `picture_steps` single frames are learnt. Not `enabled`, the checkpoint's is used as it is. One from scratch is
-    `standardised_over` that many training clips.
+    In the first `picture_steps` single frames are learnt, in the next `short_steps` a few frames in turn. Not `enabled`, the
+    checkpoint's is used as it is. One from scratch is `standardised_over` that many training clips.
     """
 
     kl_weight: Annotated[float, Field(ge=0)] = 1e-5
     picture_steps: Count = 400
+    short_steps: Count = 0
     standardised_over: Positive = 256
 
 
@@ -61,6 +62,7 @@ def reconstruction(params: TrainAutoencoder, architecture: Architecture, curated
         Videos(curated, "valid"),
         bucket=architecture.longest,
         picture_steps=params.picture_steps,
+        short_steps=params.short_steps,
         kl_weight=params.kl_weight,
         seed=params.training.seed,
     )

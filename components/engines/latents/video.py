@@ -95,6 +95,7 @@ def build_video_autoencoder(shape: VideoAutoencoderShape, side: int) -> Any:
         is_residual=shape.residual,
     )
     _begin_simply(autoencoder, channels)
+    _begin_as_pictures(autoencoder)
     return autoencoder
 
 
@@ -116,6 +117,27 @@ def _begin_simply(autoencoder: Any, channels: int) -> None:
     posterior = autoencoder.quant_conv  # rows: the mean, then the log-variance
     posterior.weight.data[channels:] *= 0.1
     posterior.bias.data[channels:] = _LOG_VARIANCE
+
+
+def _begin_as_pictures(autoencoder: Any) -> None:
+    """Let Wan's autoencoder take each frame for itself at the start: of several frames the last is kept, and given back repeated.
+
+    So what it learnt of pictures holds for videos (inflation, Yu et al. 2024, arXiv 2310.05737, § 3.1), where convolutions that
+    are random in time would blur it.
+    """
+    import torch
+    from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d
+
+    for name, module in autoencoder.named_modules():
+        if not isinstance(module, WanCausalConv3d) or module.kernel_size[0] == 1:
+            continue
+        if name.endswith("time_conv"):  # [outs, ins, 3, 1, 1]; where time is doubled, outs hold two frames
+            repeats = module.out_channels // module.in_channels
+            torch.nn.init.zeros_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+            module.weight.data[:, :, -1, 0, 0] = torch.eye(module.in_channels).repeat(repeats, 1)
+        else:
+            module.weight.data[:, :, :-1] = 0.0
 
 
 def factors_of(autoencoder: Any) -> tuple[int, int]:
