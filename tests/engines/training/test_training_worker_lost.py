@@ -85,7 +85,8 @@ class Trouble(threading.Thread):
     def wait(self, condition, words: str) -> None:
         deadline = time.monotonic() + 100
         while not condition():
-            assert time.monotonic() < deadline and not self.over.is_set(), words
+            assert not self.over.is_set(), words
+            assert time.monotonic() < deadline, words
             time.sleep(0.05)
 
 
