@@ -153,9 +153,22 @@ def _denoise_video(network: Any, latents: Any, timesteps: Any, embeddings: Any, 
         swapped = latents.transpose(1, 2)
         found = network(hidden_states=swapped, timestep=timesteps, encoder_hidden_states=embeddings).sample
         return found.transpose(1, 2)
+    if VIDEO_CLASSES["latte"] in names:
+        _place_in_time(network, latents.shape[2])
     told = embeddings * mask[..., None].to(embeddings.dtype)
     found = network(hidden_states=latents, timestep=timesteps, encoder_hidden_states=told).sample
     return found[:, : latents.shape[1]]
+
+
+def _place_in_time(network: Any, frames: int) -> None:
+    """Give Latte the places of so many frames: diffusers makes them for one number alone. They are sines, and no weights."""
+    import torch
+    from diffusers.models.embeddings import get_1d_sincos_pos_embed_from_grid
+
+    known = network.temp_pos_embed  # [1, frames, width]; not used for a frame alone
+    if frames not in (1, known.shape[1]):
+        places = get_1d_sincos_pos_embed_from_grid(known.shape[2], torch.arange(frames)[:, None], output_type="pt")
+        network.temp_pos_embed = places[None].to(known)
 
 
 def _size_told(network: Any, latents: Any) -> dict[str, Any]:
