@@ -1,5 +1,7 @@
 """A video autoencoder before and amid its training: it begins as one of pictures, and learns of more frames by and by."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -31,9 +33,8 @@ def test_at_the_start_a_still_video_is_its_picture_again_and_again(halve_time):
 @pytest.mark.parametrize("residual", [True, False])
 def test_all_that_works_in_time_can_be_learnt(residual):
     autoencoder = build(residual=residual)
-    for module in (
-        autoencoder.modules()
-    ):  # the last layer of a block is 0 at first, and what stands before it learns a step later
+    # the last layer of a block is 0 at first, and what stands before it learns a step later
+    for module in autoencoder.modules():
         for weight in module.parameters(recurse=False):
             if not weight.any() and weight.ndim == 5 and weight.shape[2:] == (3, 3, 3):
                 torch.nn.init.normal_(weight, std=0.1)
@@ -62,11 +63,12 @@ def test_pictures_come_first_then_a_few_frames_in_turn_then_whole_clips(step, fr
     task = VideoReconstruction(
         autoencoder, [Clip()] * 64, [Clip()], bucket=BUCKET, picture_steps=2, short_steps=3, kl_weight=1e-5, seed=0
     )
+    autoencoder.decode = lambda latents: SimpleNamespace(sample=torch.zeros_like(seen[0]))
     task.step = step
-    loss, sums = task.loss(task.batch(np.arange(64), 0))
+    _, sums = task.loss(task.batch(np.arange(64), 0))
     numbers = ((seen[0][:, 0, :, 0, 0] / 2 + 0.5) * 255).round().int()  # [clips, frames]
     assert numbers.shape == (64, frames)
     assert torch.equal(numbers, numbers[:, :1] + torch.arange(frames))
     assert len(set(numbers[:, 0].tolist())) == 10 - frames  # every place that such a window can have
-    assert torch.isfinite(loss)
-    assert sums["mse"] < 64 * 3 * 9 * 16 * 16 * 4
+    whole_clips = 64 * 3 * 9 * 16 * 16
+    assert sums["mse"].item() == pytest.approx(seen[0].square().mean().item() * whole_clips, rel=1e-5)
