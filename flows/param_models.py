@@ -79,12 +79,21 @@ def _check(systems: list[str], root: Path, params: Path) -> int:
         document = read_yaml(params)
         wanted = [(key, kind) for key, kind in _sections(root) if key.split(".")[0] in systems]
         wanted += [(f"{system}.promote", Promotion) for system in systems if "promote" in (document.get(system) or {})]
-        for key, kind in wanted:
-            parse_section(kind, section_of(document, key, path), key, path)
+        parsed = {key: parse_section(kind, section_of(document, key, path), key, path) for key, kind in wanted}
+        for system in systems:
+            _check_together(system, parsed)
     except UsageError as error:
         print(json.dumps({"what": error.what, "where": error.where, "do": error.do}))
         return error.exit_code
     return 0
+
+
+def _check_together(system: str, parsed: dict[str, Params]) -> None:
+    """What a room demands of two shared sections at once: `check_together` of its architecture.py, named by its arguments."""
+    check = getattr(importlib.import_module(f"components.{system}.architecture"), "check_together", None)
+    if check is not None:
+        names = typing.get_type_hints(check).keys() - {"return"}
+        check(**{name: parsed[f"{system}.{name}"] for name in names})
 
 
 def _sections(root: Path) -> Iterator[tuple[str, type[Params]]]:

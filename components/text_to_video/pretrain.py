@@ -10,7 +10,7 @@ from components.engines.base import stage
 from components.engines.base.params import Fraction, Positive
 from components.engines.base.stage import StageContext
 from components.engines.training.stage import Trained, train_stage
-from components.text_to_video.architecture import Architecture
+from components.text_to_video.architecture import Architecture, Denoiser
 
 
 class Pretrain(Trained):
@@ -27,6 +27,7 @@ class Pretrain(Trained):
 def pretrain(
     params: Pretrain,
     architecture: Architecture,
+    denoiser: Denoiser,
     context: StageContext,
     curated: Path,
     autoencoder: Path,
@@ -41,21 +42,26 @@ def pretrain(
     seed = params.training.seed
     if params.enabled:
         check_cache(architecture, curated, autoencoder, text_encoder, latents, params.checked_samples, seed)
-    make_task = partial(picture_denoising, params, architecture, autoencoder, text_encoder, latents)
+    make_task = partial(picture_denoising, params, architecture, denoiser, autoencoder, text_encoder, latents)
     learnt = train_stage(context, params, make_task, pretrain_curve)
-    network = start(architecture, autoencoder, text_encoder, seed).network
+    network = start(architecture, denoiser, autoencoder, text_encoder, seed).network
     learnt.load(network, "network")
     network.save_pretrained(pretrained, safe_serialization=True)
 
 
 def picture_denoising(
-    params: Pretrain, architecture: Architecture, autoencoder: Path, text_encoder: Path, latents: Path
+    params: Pretrain,
+    architecture: Architecture,
+    denoiser: Denoiser,
+    autoencoder: Path,
+    text_encoder: Path,
+    latents: Path,
 ) -> Any:
     """Build the task (also inside a Ray worker, so from plain arguments)."""
     from components.engines.diffusion.video_task import CachedVideos, VideoDenoising
     from components.text_to_video.networks.start import start
 
-    parts = start(architecture, autoencoder, text_encoder, params.training.seed)
+    parts = start(architecture, denoiser, autoencoder, text_encoder, params.training.seed)
     return VideoDenoising(
         parts.network.train(),
         parts.scheduler,

@@ -1,7 +1,7 @@
 """The stages of text_to_video called one after another, tiny, for tests."""
 
 from components.engines.training.params import Training
-from components.text_to_video.architecture import Architecture
+from components.text_to_video.architecture import Architecture, Denoiser
 from tests.room import Room
 from tests.text_to_image.small import make_tokenizer
 
@@ -9,6 +9,9 @@ SMALL = Architecture(
     buckets=({"frames": 1, "height": 16, "width": 16}, {"frames": 5, "height": 16, "width": 16, "stride": 2}),
     autoencoder={"widths": (8, 8), "halve_time": (True,), "latent_channels": 4, "patch": 2},
     text={"max_tokens": 16, "t5_width": 16, "t5_layers": 1, "t5_heads": 2},
+)
+DENOISER = Denoiser(
+    network="wan",
     wan={"width": 16, "layers": 1, "heads": 2},
     latte={"width": 16, "layers": 2, "heads": 2},
     unet3d={"widths": (8, 16), "head_width": 8, "norm_groups": 4},
@@ -32,7 +35,7 @@ def shaped(**changes):
     return Architecture(**values)
 
 
-def small(root, base=None, architecture=SMALL, **sections):
+def small(root, base=None, architecture=SMALL, denoiser=DENOISER, **sections):
     """A room; on what another made if that is its base."""
     ours = {
         "ingest": WORLD,
@@ -47,7 +50,7 @@ def small(root, base=None, architecture=SMALL, **sections):
         "train_judge": {"training": training(), "width": 8, "features": 8},
         "evaluate": {"sampling": {"sampler": "euler", "steps": 2}, "num_prompts": 8, "num_reference": 12, "num_samples": 3},
     }  # fmt: skip
-    return Room("text_to_video", root, base, architecture=architecture, **{**ours, **sections})
+    return Room("text_to_video", root, base, architecture=architecture, denoiser=denoiser, **{**ours, **sections})
 
 
 def make_clip(folder):

@@ -5,7 +5,7 @@ import json
 import av
 import pytest
 
-from tests.text_to_video.small import SMALL, WORLD
+from tests.text_to_video.small import DENOISER, SMALL, WORLD
 from tests.translation.project_copy import copy_project, genworks
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
@@ -28,6 +28,7 @@ PARAMS = {
     },
     "text_to_video": {
         "architecture": SMALL.model_dump(mode="json"),
+        "denoiser": {**DENOISER.model_dump(mode="json"), "network": "latte"},
         "ingest": WORLD,
         "clean": {"max_bad_fraction": 0.5},
         "validate": {"min_train_clips": 10, "min_test_clips": 2},

@@ -18,7 +18,7 @@ from components.engines.videos.dataset import Videos
 from components.text_to_video.finetune import chosen, denoising
 from components.text_to_video.train_autoencoder import reconstruction
 from tests.text_to_image.small import make_tokenizer
-from tests.text_to_video.small import shaped, small, training
+from tests.text_to_video.small import DENOISER, shaped, small, training
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +80,21 @@ def test_pictures_may_be_left_out_and_a_share_of_the_videos_taken():
     assert chosen(frames, True, 0.25) == [0, 1, 3]
 
 
+@pytest.mark.parametrize("pictures", [3, 60])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.8])
+def test_pictures_have_their_share_of_what_is_learnt_and_nothing_is_left_out(pictures, share):
+    frames = [9] * 20 + [1] * pictures
+    places = chosen(frames, True, 1.0, share)
+    assert sum(place >= 20 for place in places) / len(places) == pytest.approx(share, abs=0.03)
+    assert set(places) == set(range(20 + pictures))
+    times = [places.count(place) for place in range(20)]
+    assert max(times) - min(times) <= 1
+    assert chosen(frames, False, 1.0, share) == list(range(20))
+
+
 @pytest.mark.parametrize("network", ["latte", "unet3d"])
 def test_other_denoisers_train_on_the_same_latents(tmp_path, t2v_room, network):
-    room = small(tmp_path, t2v_room, shaped(network=network))
+    room = small(tmp_path, t2v_room, denoiser=DENOISER.model_copy(update={"network": network}))
     for stage in ("pretrain", "finetune"):
         room.run(stage)
     generator = Generator.load(room.data / "model")

@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from components.engines.base.errors import UsageError
-from components.text_to_video.architecture import Architecture
+from components.text_to_video.architecture import Architecture, Denoiser, check_together
 
 
 def start(
-    architecture: Architecture, autoencoder: Path, text_encoder: Path, seed: int, network: Path | None = None
+    architecture: Architecture,
+    denoiser: Denoiser,
+    autoencoder: Path,
+    text_encoder: Path,
+    seed: int,
+    network: Path | None = None,
 ) -> Any:
     """A denoiser, random from `seed`, as `init_from` has it or from the folder `network`, with the frozen encoders."""
     from components.engines.base.seeds import seed_everything
@@ -22,30 +27,29 @@ def start(
     from components.engines.latents.autoencoder import load_autoencoder
     from components.engines.latents.video import latent_shape
 
+    check_together(architecture, denoiser)
     vae, conditioner = load_autoencoder(autoencoder), Conditioner.load(text_encoder)
     longest = architecture.longest
     channels, frames, height, width = latent_shape(vae, longest.frames, longest.height, longest.width)
     seed_everything(seed, "denoiser")
-    if architecture.init_from:
-        scheduler = load_scheduler(architecture.init_from, "scheduler")
-    else:
-        scheduler = build_scheduler(architecture.noise)
+    given = architecture.init_from
+    scheduler = load_scheduler(given, "scheduler") if given else build_scheduler(denoiser.noise)
     if network is not None:
-        denoiser = load_denoiser(network)
-    elif architecture.init_from:
-        folder = FOLDERS["unet" if architecture.network == "unet3d" else "dit"]
-        denoiser = load_denoiser(architecture.init_from, folder)
+        built = load_denoiser(network)
+    elif given:
+        folder = FOLDERS["unet" if denoiser.network == "unet3d" else "dit"]
+        built = load_denoiser(given, folder)
     else:
-        denoiser = build_video_denoiser(
-            architecture, channels, frames, max(height, width), conditioner.width, conditioner.max_tokens
+        built = build_video_denoiser(
+            denoiser, channels, frames, max(height, width), conditioner.width, conditioner.max_tokens
         )
-    if denoiser.config.in_channels != channels:
+    if built.config.in_channels != channels:
         raise UsageError(
-            f"Latents have {channels} channels, but the denoiser wants {denoiser.config.in_channels}",
+            f"Latents have {channels} channels, but the denoiser wants {built.config.in_channels}",
             where="params.yaml, text_to_video.architecture",
             do="take autoencoder and denoiser from one checkpoint",
         )
-    return Parts(denoiser, vae, conditioner, scheduler)
+    return Parts(built, vae, conditioner, scheduler)
 
 
 def check_cache(

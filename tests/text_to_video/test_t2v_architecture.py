@@ -1,0 +1,36 @@
+"""What the shared sections of params.yaml demand, alone and together."""
+
+import pytest
+
+from components.engines.base.errors import UsageError
+from components.engines.base.paths import project_root
+from components.text_to_video.architecture import Architecture, Denoiser, check_together
+from flows import dag, settings
+from flows.param_models import check_params
+
+
+def with_patch(patch):
+    change = settings.parse_assignment(f"text_to_video.denoiser.latte.patch={patch}")
+    return settings.prepare(project_root(), [change]).text
+
+
+def test_a_denoiser_that_cannot_divide_the_latents_is_refused_before_anything_runs():
+    check_params(project_root(), ["text_to_video"], with_patch(2))
+    with pytest.raises(UsageError, match=r"bucket of 32 x 32 is not divisible by \d+"):
+        check_params(project_root(), ["text_to_video"], with_patch(3))
+
+
+def test_networks_that_a_checkpoint_brings_divide_as_they_do():
+    check_together(Architecture(init_from="owner/name"), Denoiser(latte={"patch": 3}))
+
+
+@pytest.mark.parametrize("bucket", [{"frames": 8, "height": 32, "width": 32}, {"frames": 9, "height": 33, "width": 32}])
+def test_a_bucket_that_the_autoencoder_cannot_divide_is_refused(bucket):
+    with pytest.raises(ValueError, match=r"is not (1 \+ a multiple|divisible)"):
+        Architecture(buckets=[bucket])
+
+
+def test_another_denoiser_needs_no_other_autoencoder_or_latents():
+    stages = dag.load(project_root()).stages
+    read = {name for name, one in stages.items() if "text_to_video.denoiser" in one.params}
+    assert read == {"text_to_video-pretrain", "text_to_video-finetune"}
