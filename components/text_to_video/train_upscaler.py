@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,31 +47,39 @@ def upscaling(params: TrainUpscaler, image_px: int, curated: Path) -> Any:
     return upscaling_task(params, image_px, Stills(train), Stills(valid), sizes, str(curated))
 
 
+@dataclass(frozen=True)
 class Still:
     """The middle frame of a video, opened as captioned pictures are."""
 
-    def __init__(self, video: Any) -> None:
-        self.video = video
+    frame: Callable[[int], Any]
+    place: int
 
     def open(self) -> Any:
         from PIL import Image
 
-        frames = self.video.frames()
-        return Image.fromarray(frames[len(frames) // 2])
+        return Image.fromarray(self.frame(self.place))
 
 
 class Stills(Sequence[Still]):
     """The middle frames of videos, read when they are opened."""
 
     def __init__(self, videos: Any) -> None:
+        from components.engines.videos.kept import Kept
+
         self.videos = videos
+        self.frame = Kept(self._middle)
 
     def __len__(self) -> int:
         return len(self.videos)
 
     def __getitem__(self, index: Any) -> Any:
-        found = self.videos[index]
-        return [Still(one) for one in found] if isinstance(index, slice) else Still(found)
+        if isinstance(index, slice):
+            return [Still(self.frame, place) for place in range(len(self))[index]]
+        return Still(self.frame, range(len(self))[index])
+
+    def _middle(self, place: int) -> Any:
+        frames = self.videos[place].frames()
+        return frames[len(frames) // 2].copy()  # a view would keep the whole clip
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from components.engines.latents.video import frame_step, latent_shape
 from components.engines.training.task import Batch, Task, Turn
 from components.engines.videos.buckets import Bucket, fitted
 from components.engines.videos.dataset import Video
+from components.engines.videos.kept import Kept
 
 VALID_BATCH, VALID_CLIPS = 16, 64
 
@@ -42,13 +43,14 @@ class VideoReconstruction(Task):
         kl_weight: float,
         seed: int,
     ) -> None:
-        self.autoencoder, self.train, self.bucket = autoencoder, train, bucket
+        self.autoencoder, self.bucket = autoencoder, bucket
         self.picture_steps, self.short_steps = picture_steps, short_steps
         self.kl_weight, self.seed = kl_weight, seed
         self.short = min(bucket.frames, 1 + frame_step(autoencoder))
         self.long = [place for place, one in enumerate(train) if one.metadata["frames"] >= bucket.span]
         shown = [one for one in valid if one.metadata["frames"] >= bucket.span][:VALID_CLIPS]
         self.valid = torch.stack([fitted(one.frames(), bucket) for one in shown])
+        self.fitted = Kept(lambda place: fitted(train[place].frames(), bucket))
         self.modules = {"autoencoder": autoencoder}
         self.num_samples = len(self.long)
         self.shape = latent_shape(autoencoder, bucket.frames, bucket.height, bucket.width)
@@ -59,9 +61,8 @@ class VideoReconstruction(Task):
         ]
 
     def batch(self, indices: np.ndarray, epoch: int) -> Batch:
-        videos = [self.train[self.long[index]] for index in indices.tolist()]
         rngs = [np.random.default_rng(derive(self.seed, "posterior", epoch, index)) for index in indices.tolist()]
-        pixels = torch.stack([fitted(one.frames(), self.bucket) for one in videos])
+        pixels = torch.stack([self.fitted(self.long[index]) for index in indices.tolist()])
         noise = np.stack([rng.standard_normal(self.shape, dtype=np.float32) for rng in rngs])
         chosen = torch.tensor([int(rng.integers(self.bucket.frames)) for rng in rngs])
         return {"pixels": pixels, "noise": torch.from_numpy(noise), "chosen": chosen}

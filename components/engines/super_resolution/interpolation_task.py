@@ -16,6 +16,7 @@ from components.engines.super_resolution.upscaler import psnr
 from components.engines.training.task import Batch, Task, Turn
 from components.engines.videos.buckets import resized
 from components.engines.videos.dataset import Video
+from components.engines.videos.kept import Kept
 
 VALID_CLIPS = 64
 
@@ -29,10 +30,12 @@ class Interpolating(Task):
     def __init__(
         self, network: Interpolator, train: Sequence[Video], valid: Sequence[Video], *, px: int, seed: int
     ) -> None:
-        self.network, self.train, self.px, self.seed = network, train, px, seed
-        self.long = [place for place, one in enumerate(train) if one.metadata["frames"] >= 3]
+        self.network, self.px, self.seed = network, px, seed
+        self.metadata = [one.metadata for one in train]
+        self.frames = Kept(lambda place: train[place].frames())
+        self.long = [place for place, known in enumerate(self.metadata) if known["frames"] >= 3]
         shown = [one for one in valid if one.metadata["frames"] >= 3][:VALID_CLIPS]
-        self.valid = self._collate(shown, [one.metadata["frames"] // 2 - 1 for one in shown])
+        self.valid = self._collate([one.frames() for one in shown], [one.metadata["frames"] // 2 - 1 for one in shown])
         self.modules = {"interpolator": network}
         self.num_samples = len(self.long)
         self.turns = [
@@ -40,15 +43,15 @@ class Interpolating(Task):
         ]
 
     def batch(self, indices: np.ndarray, epoch: int) -> Batch:
-        videos = [self.train[self.long[index]] for index in indices.tolist()]
+        places = [self.long[index] for index in indices.tolist()]
         rngs = [np.random.default_rng(derive(self.seed, "place", epoch, index)) for index in indices.tolist()]
-        return self._collate(
-            videos, [int(rng.integers(one.metadata["frames"] - 2)) for rng, one in zip(rngs, videos, strict=True)]
-        )
+        lengths = [self.metadata[place]["frames"] for place in places]
+        starts = [int(rng.integers(length - 2)) for rng, length in zip(rngs, lengths, strict=True)]
+        return self._collate([self.frames(place) for place in places], starts)
 
-    def _collate(self, videos: Sequence[Video], starts: Sequence[int]) -> Batch:
+    def _collate(self, clips: Sequence[np.ndarray], starts: Sequence[int]) -> Batch:
         three = torch.stack([
-            resized(one.frames()[start : start + 3], self.px, self.px) for one, start in zip(videos, starts, strict=True)
+            resized(frames[start : start + 3], self.px, self.px) for frames, start in zip(clips, starts, strict=True)
         ])  # fmt: skip
         before, between, after = (three / 2 + 0.5).unbind(2)
         return {"before": before, "between": between, "after": after}
