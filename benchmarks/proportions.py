@@ -40,7 +40,11 @@ def run() -> list[dict[str, Any]]:
     """Rows: `ours` and `theirs` in steps of one picture per PFLOP."""
     with torch.device("meta"):
         pictures = [pixart(256, bar=2.0), pixart(512, bar=None), stable_diffusion(512)]
-        return [*pictures, *(wan(*size) for size in ((1, 256, 256), (17, 256, 256), (81, 480, 832)))]
+        videos = [
+            wan(1, 256, 256, bar=2.0),
+            *(wan(*size, bar=None) for size in ((5, 256, 256), (17, 256, 256), (81, 480, 832))),
+        ]
+        return [*pictures, *videos]
 
 
 def pixart(px: int, bar: float | None) -> dict[str, Any]:
@@ -71,7 +75,7 @@ def stable_diffusion(px: int) -> dict[str, Any]:
     return row(f"Stable Diffusion 2 at {px} px", STEP * tera_flops(lambda: denoiser(*given)), encoders, None)
 
 
-def wan(frames: int, height: int, width: int) -> dict[str, Any]:
+def wan(frames: int, height: int, width: int, bar: float | None) -> dict[str, Any]:
     from diffusers import AutoencoderKLWan, WanTransformer3DModel
     from transformers import UMT5Config, UMT5EncoderModel
 
@@ -83,7 +87,7 @@ def wan(frames: int, height: int, width: int) -> dict[str, Any]:
     encoders = tera_flops(lambda: autoencoder.encode(torch.zeros(1, 3, frames, height, width)))
     text_encoder = UMT5EncoderModel(UMT5Config(vocab_size=256384, **T5_XXL))
     encoders += tera_flops(lambda: text_encoder(torch.zeros(1, WAN_TOKENS).long()))
-    return row(f"Wan 2.1 1.3B, {frames} frames at {height} x {width}", step, encoders, None)
+    return row(f"Wan 2.1 1.3B, {frames} frames at {height} x {width}", step, encoders, bar)
 
 
 def picture_encoder(px: int) -> float:
