@@ -80,20 +80,20 @@ def _check(systems: list[str], root: Path, params: Path) -> int:
         wanted = [(key, kind) for key, kind in _sections(root) if key.split(".")[0] in systems]
         wanted += [(f"{system}.promote", Promotion) for system in systems if "promote" in (document.get(system) or {})]
         parsed = {key: parse_section(kind, section_of(document, key, path), key, path) for key, kind in wanted}
-        for system in systems:
-            _check_together(system, parsed)
+        _check_together(parsed)
     except UsageError as error:
         print(json.dumps({"what": error.what, "where": error.where, "do": error.do}))
         return error.exit_code
     return 0
 
 
-def _check_together(system: str, parsed: dict[str, Params]) -> None:
-    """What a room demands of two shared sections at once: `check_together` of its architecture.py, named by its arguments."""
-    check = getattr(importlib.import_module(f"components.{system}.architecture"), "check_together", None)
-    if check is not None:
-        names = typing.get_type_hints(check).keys() - {"return"}
-        check(**{name: parsed[f"{system}.{name}"] for name in names})
+def _check_together(parsed: dict[str, Params]) -> None:
+    """Call `check_together` of a module that defines sections: what it demands of several of them, named by its arguments."""
+    for system, module in sorted({(key.split(".")[0], type(one).__module__) for key, one in parsed.items()}):
+        check = getattr(sys.modules[module], "check_together", None)
+        if check is not None:
+            names = typing.get_type_hints(check).keys() - {"return"}
+            check(**{name: parsed[f"{system}.{name}"] for name in names})
 
 
 def _sections(root: Path) -> Iterator[tuple[str, type[Params]]]:
