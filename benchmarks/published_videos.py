@@ -32,7 +32,7 @@ from components.engines.videos.buckets import Bucket, fitted
 from components.engines.videos.dataset import Video
 from components.engines.videos.encode import encode_mp4
 
-PX, BATCH = 256, 2
+PX, BATCH = 256, 1
 BARS = {1: 2.0, 5: None}  # by frames
 
 
