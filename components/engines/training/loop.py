@@ -156,7 +156,7 @@ def _train(run: Run) -> None:
     with (
         Progress("Training", training.max_steps, initial=state.step, unit="steps") as progress,
         StepStream(run.task, training, run.ranks, state.step) as stream,
-        Profiler(training.profile, run.work, run.ranks, run.observer) as profiler,
+        Profiler(training.profile, run.work, run.ranks, run.observer, run.stopper.settle) as profiler,
     ):
         batches = iter(stream)
         run.clock.restart()

@@ -13,13 +13,14 @@ import pytest
 import torch
 import toy_gan
 import toy_language_model
+import toy_late_message
 import toy_slow_rank
 from test_training_loop import Listener
 from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 from torch.utils.flop_counter import FlopCounterMode
-from toy_fits import assert_close, finish, fit_here, outcome, start, training
+from toy_fits import assert_close, finish, fit_here, outcome, start, torchrun, training
 
 from components.engines.base.progress import Progress
 from components.engines.training.checkpoints.saved_run import finished_fit
@@ -414,3 +415,13 @@ def test_waiting_for_a_slower_rank_is_communication_and_neither_forward_nor_back
     heard = json.loads((tmp_path / "heard.json").read_text())
     assert heard["seconds_communication"] >= 0.5 * toy_slow_rank.PAUSE
     assert heard["seconds_communication"] > heard["seconds_forward"] + heard["seconds_backward"]
+
+
+def test_a_trace_ends_when_no_message_is_under_way(tmp_path):
+    """One that ends later writes into the freed memory of the trace, and the process dies of it, or hangs."""
+    finish(subprocess.Popen(torchrun(2, toy_late_message.__file__, str(tmp_path)), stderr=subprocess.PIPE, text=True))
+    with gzip.open(tmp_path / "trace/rank-0-steps-1-2.json.gz") as file:
+        events = json.load(file)["traceEvents"]
+    sent = [event["dur"] for event in events if event.get("name") == "gloo:all_reduce"]
+    late = [duration for duration in sent if duration > 0.75e6 * toy_late_message.PAUSE]
+    assert len(late) == 4  # in each step the first that waits for the second rank, and what is said after it

@@ -94,7 +94,7 @@ class Stopper:
         return int(answer)
 
     def settle(self) -> None:
-        """Let the last answer arrive, so that no rank closes the connection on another's."""
+        """Let the last answer arrive: before the connection is closed on another rank's, or a trace on this one's end."""
         if self.sent is not None:
             self.sent[1].wait()
 

@@ -8,12 +8,13 @@ changes nothing that is learnt.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-from components.engines.base.errors import explain_os_error
+from components.engines.base.errors import Stopped, explain_os_error
 from components.engines.base.watching import watching
 from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Profile
@@ -30,10 +31,17 @@ class FileKeeper(Protocol):
 
 @watching()
 class Profiler:
-    """Traces the steps that are asked for, by their numbers in the whole run. A context manager around the loop."""
+    """Traces the steps that are asked for, by their numbers in the whole run. A context manager around the loop.
 
-    def __init__(self, asked: Profile | None, work: Path, ranks: Ranks, observer: object) -> None:
+    `settle` waits for what ranks send each other in the background. A message that arrives after the trace has ended
+    writes its end into the trace's freed memory (torch, ProcessGroupGloo), and the process dies of it some time later.
+    """
+
+    def __init__(
+        self, asked: Profile | None, work: Path, ranks: Ranks, observer: object, settle: Callable[[], object]
+    ) -> None:
         self.asked, self.folder, self.ranks, self.observer = asked, work / "trace", ranks, observer
+        self.settle = settle
         self.running: Any = None
         self.begin = self.next = 0  # the first step of the trace, and the one after its last
 
@@ -61,6 +69,7 @@ class Profiler:
         if self.ranks.device.type == "cuda":
             torch.cuda.synchronize(self.ranks.device)  # what these steps launched belongs to them
         profile, self.running = self.running, None
+        self.settle()
         profile.__exit__(None, None, None)
         path = self.folder / f"rank-{self.ranks.rank}-steps-{self.begin}-{self.next - 1}.json.gz"
         try:
@@ -76,10 +85,10 @@ class Profiler:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """The last step ends a trace too; a failure leaves none."""
+        """The last step ends a trace too, and so does a stop in order; a failure leaves none."""
         if self.running is None:
             return
-        if kind is None:
+        if kind is None or issubclass(kind, Stopped):
             self.next += 1
             self._stop()
         else:
