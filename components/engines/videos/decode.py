@@ -43,6 +43,7 @@ class Clip:
             stream.duration * stream.time_base if stream.duration else Fraction(container.duration or 0, 1_000_000)
         )
         self.seconds = max(Fraction(seconds), Fraction(0))
+        self.upright = _Upright()
         self.ended = Fraction(0)  # of the last frame read, in seconds since the first began
         self.frames_read = 0
 
@@ -78,7 +79,7 @@ class Clip:
             if self.ended > self.limits.max_seconds:
                 raise BadRecord("too long", f"more than {self.limits.max_seconds} seconds")
             self.frames_read += 1
-            yield time - first, _upright(frame, px)
+            yield time - first, self.upright(frame, px)
         if first is None:
             raise BadRecord("damaged clip", "no frame can be read") if self.seconds else BadRecord("no frames")
         if self.ended < _SHORT * self.seconds:
@@ -147,16 +148,28 @@ def _refuse_large(width: int, height: int, limits: VideoLimits) -> None:
         raise BadRecord("too many pixels", f"{width} x {height}, at most {limits.max_pixels}")
 
 
-def _upright(frame: Any, px: int | None) -> np.ndarray:
-    """Turned as the file's display matrix says (phones write frames as the sensor lies), made small, RGB of 8 bits."""
-    import numpy as np
+class _Upright:
+    """Turned as the file's display matrix says (phones write frames as the sensor lies), made small, RGB of 8 bits.
 
-    factor = min(1.0, px / max(frame.width, frame.height)) if px else 1.0
-    width, height = (max(round(side * factor), 1) for side in (frame.width, frame.height))
-    has_alpha = any(component.is_alpha for component in frame.format.components) or frame.format.name == "pal8"
-    options = {} if factor == 1 else {"width": width, "height": height, "interpolation": "AREA"}
-    made = frame.to_ndarray(format="rgba" if has_alpha else "rgb24", **options)
-    if has_alpha:
-        share = made[..., 3:].astype(np.float32) / 255
-        made = (made[..., :3] * share + _GROUND * (1 - share)).round().astype(np.uint8)
-    return np.ascontiguousarray(np.rot90(made, round(frame.rotation / 90)))
+    One converter serves all frames of a clip: to make one ready takes longer than to convert a small frame.
+    """
+
+    def __init__(self) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self.converter = VideoReformatter()
+
+    def __call__(self, frame: Any, px: int | None) -> np.ndarray:
+        import numpy as np
+
+        factor = min(1.0, px / max(frame.width, frame.height)) if px else 1.0
+        width, height = (max(round(side * factor), 1) for side in (frame.width, frame.height))
+        has_alpha = any(component.is_alpha for component in frame.format.components) or frame.format.name == "pal8"
+        options = {} if factor == 1 else {"width": width, "height": height, "interpolation": "AREA"}
+        made = self.converter.reformat(
+            frame, format="rgba" if has_alpha else "rgb24", threads=1, **options
+        ).to_ndarray()
+        if has_alpha:
+            share = made[..., 3:].astype(np.float32) / 255
+            made = (made[..., :3] * share + _GROUND * (1 - share)).round().astype(np.uint8)
+        return np.ascontiguousarray(np.rot90(made, round(frame.rotation / 90)))

@@ -9,6 +9,7 @@ import itertools
 import re
 
 import numpy as np
+from scipy.ndimage import uniform_filter1d
 
 DIRECTIONS = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}  # (y, x)
 _WORDS = re.compile(r"\b(left|right|up|down)(?:wards?)?\b")
@@ -42,10 +43,10 @@ def flow(frames: np.ndarray) -> np.ndarray:
     ]  # [height, width, 3] each
     found = np.zeros((max(len(soft) - 1, 0), 2))
     for place, (one, other) in enumerate(itertools.pairwise(soft)):
-        slope_y, slope_x = np.gradient((one + other) / 2, axis=(0, 1))
         change = other - one
         moved = np.abs(change) > _MOVED / 4
         if moved.any():
+            slope_y, slope_x = np.gradient((one + other) / 2, axis=(0, 1))
             slopes = np.stack([slope_y[moved], slope_x[moved]], 1)
             found[place] = np.linalg.lstsq(slopes, -change[moved], rcond=None)[0]
     return found / np.array(frames.shape[1:3], float)
@@ -109,11 +110,6 @@ def jerkiness(moved: np.ndarray) -> float:
 
 def _soft(picture: np.ndarray, radius: int) -> np.ndarray:
     """Averaged over boxes of 2 · radius + 1 twice, along both axes: close to a Gaussian."""
-    width = 2 * radius + 1
     for axis in (0, 0, 1, 1):
-        pad = [(0, 0)] * picture.ndim
-        pad[axis] = (radius + 1, radius)
-        sums = np.cumsum(np.pad(picture, pad, mode="edge"), axis, dtype=np.float64)
-        ends = np.arange(width, sums.shape[axis])
-        picture = (np.take(sums, ends, axis) - np.take(sums, ends - width, axis)) / float(width)
+        picture = uniform_filter1d(picture, 2 * radius + 1, axis, mode="nearest")
     return picture
