@@ -40,7 +40,7 @@ _KEYS = {"question", "seeds", "arms", "until", "metrics", "bars", "gain"}
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a comparison: an arm under one seed, with all the params it sets."""
+    """One run of a comparison: an arm under one seed, with the params that it changes."""
 
     arm: str
     seed: Any
@@ -84,7 +84,11 @@ def gains(one: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def trials(root: Path, graph: dag.Dag, system: str, name: str, one: dict[str, Any]) -> list[Trial]:
-    """Every arm under every seed. Raises UsageError for a param that neither params.yaml nor a stage's model has."""
+    """Every arm under every seed; of their params those that differ from what is in effect, so that a finished stage is reused
+    (DVC takes a key set to its default for another than no key).
+
+    Raises UsageError for a param that neither params.yaml nor a stage's model has.
+    """
     params = read_yaml(root / "params.yaml")
     known = cache(partial(known_keys, root))
     target = graph.resolve(one["until"], [system])
@@ -95,16 +99,20 @@ def trials(root: Path, graph: dag.Dag, system: str, name: str, one: dict[str, An
     for arm, changes in one["arms"].items():
         for seed in seeds["values"]:
             wanted = _external_paths(params, root) | dict.fromkeys(seeds["keys"], seed) | (changes or {})
-            document = deepcopy(params)
+            document, differing = deepcopy(params), {}
             for key, value in wanted.items():
-                if not is_listed(document, key) and key not in known():
+                listed = is_listed(params, key)
+                if not listed and key not in known():
                     raise UsageError(
                         f"A comparison sets '{key}', which no stage reads", where=str(root / "params.yaml")
                     )
-                _set(document, key, value)
+                before = value_of(params, key) if listed else known()[key]
+                if (type(before), before) != (type(value), value):
+                    differing[key] = value
+                    _set(document, key, value)
             seen = [[s.cmd, code.get(s.name), {key: value_of(document, key) for key in s.params}] for s in stages]
             key = digest_value(seen)
-            found.append(Trial(arm, seed, wanted, f"{system}-{name}-{arm}-{seed}-{key[:12]}".replace("_", "-")))
+            found.append(Trial(arm, seed, differing, f"{system}-{name}-{arm}-{seed}-{key[:12]}".replace("_", "-")))
     return found
 
 

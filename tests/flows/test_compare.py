@@ -50,6 +50,22 @@ def test_compare_measures_judges_and_remembers(toy):
 
 
 @pytest.mark.slow
+def test_an_arm_of_what_is_in_effect_already_runs_no_stage_again(toy):
+    """Listed or by default: a seed that is set to the model's default is no other seed."""
+    edit(toy / "components/toy/params.py", "    seed: int\n", "    seed: int = 0\n")
+    edit(toy / "params.yaml", "    seed: 0\n", "")
+    commit(toy, "run")
+    assert genworks(toy, "run", "toy").returncode == 0
+    commit(toy, "ran")
+    done = genworks(toy, "compare", "toy", "factor")
+    assert done.returncode == 0, done.stderr
+    first = done.stderr.split("factor 2/4")[0]
+    assert "two, seed 0: done" in first
+    assert "double says hello" not in first
+    assert "double says hello" in done.stderr
+
+
+@pytest.mark.slow
 def test_failing_arm_says_why(toy):
     commit(toy, "run")
     edit(
