@@ -101,13 +101,15 @@ def trials(root: Path, graph: dag.Dag, system: str, name: str, one: dict[str, An
             wanted = _external_paths(params, root) | dict.fromkeys(seeds["keys"], seed) | (changes or {})
             document, differing = deepcopy(params), {}
             for key, value in wanted.items():
-                listed = is_listed(params, key)
+                listed = is_listed(document, key)
                 if not listed and key not in known():
                     raise UsageError(
                         f"A comparison sets '{key}', which no stage reads", where=str(root / "params.yaml")
                     )
-                before = value_of(params, key) if listed else known()[key]
-                if (type(before), before) != (type(value), value):
+                before = value_of(document, key) if listed else known()[key]
+                # Where no mapping around the key is listed, that mapping's own default may say otherwise than the key's.
+                told = listed or isinstance(value_of(document, key.rpartition(".")[0]), dict)
+                if not told or (type(before), before) != (type(value), value):
                     differing[key] = value
                     _set(document, key, value)
             seen = [[s.cmd, code.get(s.name), {key: value_of(document, key) for key in s.params}] for s in stages]

@@ -12,7 +12,7 @@ from components.engines.training.loop import fit
 from components.engines.training.parallel.ranks import Ranks
 from components.engines.training.params import Profile, Training
 
-PAUSE = 0.2  # seconds
+PAUSE = 1.0  # seconds: longer than a busy machine lets a message wait
 
 if __name__ == "__main__":
     causes = Stopper._own_cause
