@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -9,6 +10,7 @@ from typing import Any, Self
 from components.engines.base.errors import UsageError
 from components.engines.nn.checkpoints import load_network
 
+log = logging.getLogger("genworks")
 _T5 = ("t5", "umt5")  # whose attention looks both ways
 
 
@@ -61,6 +63,21 @@ class Conditioner:
             list(texts), padding="max_length", truncation=True, max_length=self.max_tokens, return_tensors="pt"
         )
         return tokens["input_ids"], tokens["attention_mask"]
+
+    def warn_of_cut(self, texts: Sequence[str], what: str) -> None:
+        """Say how many of `texts`, which are `what`, are longer than `max_tokens`: the end of these is never read."""
+        lengths = [len(ids) for ids in self.tokenizer(list(texts), verbose=False)["input_ids"]]
+        cut = sum(length > self.max_tokens for length in lengths)
+        if cut:
+            log.warning(
+                "%d of %d %s are cut after %d tokens (the longest has %d): shorten them, or train with a larger "
+                "architecture.text.max_tokens",
+                cut,
+                len(texts),
+                what,
+                self.max_tokens,
+                max(lengths),
+            )
 
     def embed(self, ids: Any, mask: Any) -> Any:
         """Embeddings [n, tokens, width], float32, of token ids and mask [n, tokens] on the network's device."""

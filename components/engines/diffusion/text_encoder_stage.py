@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -12,6 +13,8 @@ from pydantic import Field, model_validator
 from components.engines.base.params import Params, Positive
 from components.engines.base.stage import StageContext
 from components.engines.training.stage import Trained, train_stage
+
+_LOOKED_AT = 10_000  # captions whose length is checked: enough to tell of a limit that is too low
 
 
 class TextShape(Params):
@@ -23,7 +26,7 @@ class TextShape(Params):
 
     encoder: Literal["clip", "t5"] = "clip"
     init_from: str | None = None
-    max_tokens: Positive = 32
+    max_tokens: Annotated[Positive, Field(description="longer captions and prompts are cut, with a warning")] = 32
     t5_width: Positive = 96
     t5_layers: Positive = 3
     t5_heads: Positive = 4
@@ -85,6 +88,7 @@ def write_text_encoder(
         conditioner = of_checkpoint(shape.init_from, shape.max_tokens)
     else:
         conditioner = of_clip(clip, shape.max_tokens)
+    conditioner.warn_of_cut([one.caption for one in islice(captioned("train"), _LOOKED_AT)], "captions")
     conditioner.save(folder)
 
 
