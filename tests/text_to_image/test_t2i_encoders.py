@@ -11,10 +11,12 @@ from components.engines.base.paths import digest_path, write_json
 from components.engines.captioned.dataset import CaptionedImages
 from components.engines.diffusion.conditioning import Conditioner
 from components.engines.diffusion.encoding import encode_pixels
+from components.engines.diffusion.generator import Generator
 from components.engines.images.pixels import to_pixels
 from components.engines.language.spans import corrupt
 from components.engines.latents.autoencoder import build_autoencoder, load_autoencoder
 from components.engines.latents.standardize import latent_statistics, standardise
+from components.engines.scoring.embedder import Embedder
 from tests.text_to_image.small import SMALL, make_tokenizer, shaped, small, training
 
 
@@ -101,8 +103,6 @@ def conditioner(dit_room):
 
 
 def test_clips_text_tower_is_kept_bit_for_bit(conditioner, t2i_base):
-    from components.engines.scoring.embedder import Embedder
-
     assert isinstance(conditioner.network, CLIPTextModel)
     text = "a small plain red circle in the top left"
     whole = Embedder.load(t2i_base.root / "data/clip/model")
@@ -132,6 +132,27 @@ def test_a_long_text_is_cut_and_keeps_its_end(conditioner):
     assert ids.shape == (1, 20)
     assert mask.sum() == 20
     assert ids[0, -1] == conditioner.tokenizer.eos_token_id
+
+
+def test_prompts_that_are_cut_are_told_of(dit_room, caplog):
+    painter = Generator.load(dit_room.data / "model")
+    painter.encode_prompts(["", "red " * 18])  # with begin and end just as many as are read
+    assert caplog.messages == []
+    painter.encode_prompts(["red " * 19, "a red circle", "red " * 30])
+    assert caplog.messages == [
+        "2 of 3 prompts are cut after 20 tokens (the longest has 32): shorten them, or train with a larger "
+        "architecture.text.max_tokens"
+    ]
+
+
+def test_captions_that_are_cut_are_told_of(tmp_path, t2i_base, caplog):
+    captions = [one.caption for one in CaptionedImages(t2i_base.data / "curated", "train")]
+    tokenizer = Embedder.load(t2i_base.root / "data/clip/model").tokenizer
+    lengths = [len(tokenizer(one)["input_ids"]) for one in captions]
+    limit = max(lengths) - 1
+    small(tmp_path, t2i_base, shaped(text={"max_tokens": limit})).run("train_text_encoder")
+    told = f"{lengths.count(limit + 1)} of {len(captions)} captions are cut after {limit} tokens"
+    assert [one.partition(" (")[0] for one in caplog.messages if "are cut" in one] == [told]
 
 
 def test_no_text_encoder_no_conditioner(tmp_path, t2i_data):
