@@ -71,9 +71,13 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
             words, stdin=source, stderr=complaints, env=environment, cwd=elsewhere, check=False,
             preexec_fn=_dying_with_parent(),
         ).returncode  # fmt: skip
+        complaints.seek(0)
+        said = complaints.read().decode(errors="replace").splitlines()
+        for line in said:
+            if line.startswith(program.WARNING):
+                print(line, file=sys.stderr)
         if code:
-            complaints.seek(0)
-            _explain(code, complaints.read().decode(errors="replace"), arguments, root)
+            _explain(code, "\n".join(said), arguments, root)
     return Answer(None, "")
 
 

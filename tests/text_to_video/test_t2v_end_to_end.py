@@ -72,10 +72,11 @@ def test_whatif_answers_from_the_stored_scores_of_each_filter(project):
 
 
 def test_a_prompt_becomes_a_clip_and_a_harmful_one_is_refused(project):
-    asked = json.dumps({"prompt": PROMPT, "seed": 3, "frames": 7, "fps": 12})
-    for words, frames, rate in ((["--prompt", PROMPT], 9, 16), ([asked], 7, 12)):
+    long = json.dumps({"prompt": PROMPT + " and moves" * 9, "seed": 3, "frames": 7, "fps": 12})
+    for words, frames, rate, cut in ((["--prompt", PROMPT], 9, 16, False), ([long], 7, 12, True)):
         done = genworks(project, "predict", "text_to_video", *words, "--out", "clip.mp4")
         assert done.returncode == 0, done.stderr
+        assert ("warning: 1 of 1 prompts are cut after 16 tokens" in done.stderr) == cut
         with av.open(str(project / "clip.mp4")) as clip:
             stream = clip.streams.video[0]
             assert (sum(1 for _ in clip.decode(stream)), stream.average_rate) == (frames, rate)

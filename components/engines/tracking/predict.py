@@ -4,7 +4,8 @@ One line out per line in, as soon as it is made, and what an empty one means is 
 input field, or, where it has several, a JSON object of them: `{"image": "photo.jpg", "text": "a dog"}`. For a field of bytes a
 line names the file that holds them. What makes a line no question (no such file, bad JSON) is its answer's `problem`, and the
 others are answered; the program then ends with NO_ANSWER. With `--json` each line out is `{"input": …, "output": {…}}`. Bytes in
-an answer (a picture) go to the file `--out` names, of several answers to numbered ones beside it. Like `loadcheck.py` the program
+an answer (a picture) go to the file `--out` names, of several answers to numbered ones beside it. What the model warns of is on
+stderr, after WARNING. Like `loadcheck.py` the program
 imports nothing of genworks, so that the model runs on the code it was registered with, whatever the repository holds by now.
 """
 
@@ -14,6 +15,7 @@ import argparse
 import base64
 import hashlib
 import json
+import logging
 import math
 import os
 import queue
@@ -24,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 NO_SUCH_MODEL, NO_FILE, DAMAGED, NO_ANSWER = 3, 4, 5, 6
+WARNING = "warning: "
 SEAL = "genworks.seal"  # the version's tag: MLmodel, the wrapper and the requirements -> SHA-256
 _TEXTS = ("string", "binary")
 _ALLOWED: dict[str, Any] = {
@@ -148,6 +151,9 @@ def main() -> int:
     options = parser.parse_args()
     output = os.fdopen(os.dup(1), "w", encoding="utf-8")  # libraries print; only answers may reach the caller's pipe
     os.dup2(2, 1)
+    warnings = logging.StreamHandler(sys.stderr)
+    warnings.setFormatter(logging.Formatter(WARNING + "%(message)s"))
+    logging.getLogger("genworks").addHandler(warnings)
     try:
         model, _ = loaded(options.model)
     except Unusable as error:
