@@ -73,11 +73,11 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
         ).returncode  # fmt: skip
         complaints.seek(0)
         said = complaints.read().decode(errors="replace").splitlines()
-        for line in said:
-            if line.startswith(program.WARNING):
-                print(line, file=sys.stderr)
-        if code:
-            _explain(code, "\n".join(said), arguments, root)
+        warnings = [line for line in said if line.startswith(program.WARNING)]
+        for line in warnings:
+            print(line, file=sys.stderr)
+        if code:  # a warning is never why: of a program that was killed it may be the last line
+            _explain(code, "\n".join(line for line in said if line not in warnings), arguments, root)
     return Answer(None, "")
 
 

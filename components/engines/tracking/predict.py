@@ -5,8 +5,8 @@ input field, or, where it has several, a JSON object of them: `{"image": "photo.
 line names the file that holds them. What makes a line no question (no such file, bad JSON) is its answer's `problem`, and the
 others are answered; the program then ends with NO_ANSWER. With `--json` each line out is `{"input": …, "output": {…}}`. Bytes in
 an answer (a picture) go to the file `--out` names, of several answers to numbered ones beside it. What the model warns of is on
-stderr, after WARNING. Like `loadcheck.py` the program
-imports nothing of genworks, so that the model runs on the code it was registered with, whatever the repository holds by now.
+stderr, after WARNING. Like `loadcheck.py` the program imports nothing of genworks, so that the model runs on the code it was
+registered with, whatever the repository holds by now.
 """
 
 from __future__ import annotations
