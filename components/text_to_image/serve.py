@@ -152,6 +152,8 @@ class Painter(Pipeline):
     def _paint(self, name: str, requests: Sequence[Request], chosen: dict[str, Any]) -> list[dict[str, Any]]:
         """Pictures of one network, looked at before anybody sees them."""
         network = self.networks[name]
+        told = [text for one in requests for text in (one.prompt, one.negative) if text]
+        self.generators[name].text.warn_of_cut(told, "prompts")
         images = self.generators[name].generate(
             [request.prompt for request in requests],
             seeds=[request.seed or 0 for request in requests],

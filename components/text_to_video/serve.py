@@ -144,6 +144,7 @@ class VideoPainter(Pipeline):
         step = frame_step(vae)
         frames = 1 + -(-(needed - 1) // step) * step
         sampling = settings["sampling"]
+        self.generator.text.warn_of_cut([one for one in (request.prompt, request.negative) if one], "prompts")
         made = self.generator.generate(
             [request.prompt],
             seeds=[request.seed or 0],

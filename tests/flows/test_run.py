@@ -14,6 +14,7 @@ import yaml
 
 from components.engines.base.errors import StageError
 from tests.flows.toy_project import dvc, edit, genworks, make_toy_project, quiet_environment, runs_of
+from tests.over_http import answer_of
 
 
 @pytest.fixture
@@ -304,16 +305,10 @@ def test_a_path_that_another_dvc_uses_is_waited_for(toy, prefect_url):
 
 
 def test_metrics_become_prefect_artifacts_and_cached_stages_are_named_so(toy, run, prefect_url):
-    import urllib.request
-
     assert run("--set", "toy.join.seed=7").returncode == 0
 
     def ask(path, body):
-        request = urllib.request.Request(
-            f"{prefect_url}/{path}", json.dumps(body).encode(), {"content-type": "application/json"}
-        )
-        with urllib.request.urlopen(request) as response:
-            return json.loads(response.read())
+        return answer_of(f"{prefect_url}/{path}", body)
 
     tables = ask("artifacts/filter", {"sort": "CREATED_DESC"})
     assert {"toy-metrics", "toy-plan"} <= {artifact["key"] for artifact in tables}

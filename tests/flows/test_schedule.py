@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import time
-import urllib.request
 
 import pytest
 import yaml
@@ -13,6 +11,7 @@ from flows import servers
 from flows.child import Children
 from flows.commands import up
 from tests.flows.toy_project import REPOSITORY, dvc, runs_of
+from tests.over_http import answer_of
 from tests.postgres_server import postgres_server
 
 
@@ -26,13 +25,6 @@ def test_every_system_has_a_scheduled_deployment():
         assert deployment["schedules"][0]["cron"]
         path, function = deployment["entrypoint"].split(":")
         assert f"def {function}(" in (REPOSITORY / path).read_text()
-
-
-def ask(api, path, body=None):
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(f"{api}/{path}", data, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
-        return json.loads(response.read())
 
 
 @pytest.mark.slow
@@ -71,7 +63,7 @@ def completed_run(api, log, seconds=100.0):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         wanted = {"state": {"type": {"any_": ["COMPLETED", "FAILED", "CRASHED"]}}}
-        ended = ask(api, "flow_runs/filter", {"flow_runs": wanted, "sort": "START_TIME_ASC"})
+        ended = answer_of(f"{api}/flow_runs/filter", {"flow_runs": wanted, "sort": "START_TIME_ASC"})
         if ended:
             assert ended[0]["state_type"] == "COMPLETED", f"{ended[0]['state']}\n{log.read_text()[-3000:]}"
             return ended[0]

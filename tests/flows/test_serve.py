@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import urllib.request
 
 import psutil
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from tests.engines.serving.served_project import events, make_served_project
 from tests.engines.tracking.registered_project import toy_importable
 from tests.flows.toy_project import genworks, quiet_environment
+from tests.over_http import answer_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -43,10 +43,7 @@ def test_champions_answer_until_the_command_is_stopped_and_nothing_is_left(root,
     assert process.stdout is not None
     told = json.loads(process.stdout.readline())
     assert (told["systems"], told["token"]) == ({"toy": 1}, False)
-    body = json.dumps({"inputs": [{"text": "hello"}]}).encode()
-    request = urllib.request.Request(f"{told['url']}/predict/toy", body, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as response:
-        answered = json.load(response)
+    answered = answer_of(f"{told['url']}/predict/toy", {"inputs": [{"text": "hello"}]})
     assert answered["answers"][0]["output"] == "ifmmp"
     family = psutil.Process(process.pid).children(recursive=True)
     assert [one for one in family if "answers.py" in " ".join(one.cmdline())]

@@ -9,8 +9,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 
 import psutil
 import pytest
@@ -18,6 +16,7 @@ import yaml
 
 from flows import worker
 from tests.flows.toy_project import REPOSITORY, genworks, quiet_environment, runs_of
+from tests.over_http import answer_of, ask
 
 
 def start(root, *words):
@@ -25,30 +24,6 @@ def start(root, *words):
         [sys.executable, "-m", "flows.cli", "up", "--json", *words],
         cwd=root, env=quiet_environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-
-
-def status(url):
-    with urllib.request.urlopen(url, timeout=10) as response:
-        return response.status
-
-
-def ask(url, body=None, *, method=None, **headers):
-    """Status, headers and text of an answer, refusals included.
-
-    503 is asked again, as Prefect's own client does: its server answers so while another writer holds SQLite.
-    """
-    data = None if body is None else json.dumps(body).encode()
-    named = {name.replace("_", "-"): value for name, value in headers.items()} | {"content-type": "application/json"}
-    request = urllib.request.Request(url, data, named, method=method)
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            with urllib.request.urlopen(request, timeout=20) as response:
-                return response.status, response.headers, response.read().decode()
-        except urllib.error.HTTPError as error:
-            if error.code != 503 or time.monotonic() > deadline:
-                return error.code, error.headers, error.read().decode()
-        time.sleep(1)
 
 
 def login_of(root):
@@ -63,16 +38,16 @@ def attack(root, prefect, mlflow):
     own = login_of(root)
     for url, body in ((flows, {}), (experiments, {"name": "mine"})):
         for origin in ("https://evil.example", "http://localhost:8888", "null"):
-            assert ask(url, body, Authorization=own, Origin=origin)[0] == 403
+            assert ask(url, body, Authorization=own, Origin=origin).status_code == 403
             preflight = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "content-type"}
-            code, headers, _ = ask(url, method="OPTIONS", Origin=origin, **preflight)
-            assert code == 403
-            assert headers["Access-Control-Allow-Origin"] is None
-        assert ask(url, body, Authorization=own, Host="evil.example")[0] == 403
-        assert ask(url, body)[0] == 401
-        assert ask(url, body, Authorization="Basic eDp5")[0] == 401
-        assert ask(url, body, Authorization=own, Origin=url.split("/api")[0])[0] == 200
-    assert ask(f"{mlflow}/")[0] == 401  # its pages too: they act with the login that the browser remembers
+            refused = ask(url, method="OPTIONS", Origin=origin, **preflight)
+            assert refused.status_code == 403
+            assert "access-control-allow-origin" not in refused.headers
+        assert ask(url, body, Authorization=own, Host="evil.example").status_code == 403
+        assert ask(url, body).status_code == 401
+        assert ask(url, body, Authorization="Basic eDp5").status_code == 401
+        assert ask(url, body, Authorization=own, Origin=url.split("/api")[0]).status_code == 200
+    assert ask(f"{mlflow}/").status_code == 401  # its pages too: they act with the login that the browser remembers
     token = (root / ".prefect/login").read_text().strip().split(":")[1]
     everywhere = [*(root / ".prefect").rglob("*.log"), *(root / ".prefect").glob("*.db*")]
     assert not [path for path in everywhere if token.encode() in path.read_bytes()]
@@ -86,9 +61,7 @@ def try_foreign_deployments(root, prefect):
     api = f"{prefect}/api"
 
     def post(path, body):
-        code, _, text = ask(f"{api}/{path}", body, **own)
-        assert code in (200, 201), text
-        return json.loads(text)
+        return answer_of(f"{api}/{path}", body, **own)
 
     pool = {
         "work_pool_name": "genworks",
@@ -111,7 +84,7 @@ def try_foreign_deployments(root, prefect):
         runs[name] = post(f"deployments/{made['id']}/create_flow_run", {"parameters": {"systems": ["toy"]}})["id"]
     deadline = time.monotonic() + 90
     while True:
-        states = {name: json.loads(ask(f"{api}/flow_runs/{run}", **own)[2])["state"] for name, run in runs.items()}
+        states = {name: answer_of(f"{api}/flow_runs/{run}", **own)["state"] for name, run in runs.items()}
         if all(state["type"] == "CRASHED" for state in states.values()):
             break
         assert time.monotonic() < deadline, states
@@ -127,8 +100,8 @@ def test_up_serves_until_it_is_stopped_and_leaves_nothing(toy, sign):
     process = start(toy)
     assert process.stdout is not None
     links = json.loads(process.stdout.readline())
-    assert status(f"{links['prefect']}/api/health") == 200
-    assert status(f"{links['mlflow']}/health") == 200
+    assert ask(f"{links['prefect']}/api/health").status_code == 200
+    assert ask(f"{links['mlflow']}/health").status_code == 200
     family = psutil.Process(process.pid).children(recursive=True)
     if sign is signal.SIGINT:
         attack(toy, links["prefect"], links["mlflow"])
@@ -139,13 +112,8 @@ def test_up_serves_until_it_is_stopped_and_leaves_nothing(toy, sign):
     if sign is signal.SIGINT:  # a run uses the server that is up, where its pages can be seen afterwards
         done = genworks(toy, "run", "toy", "--set", "toy.join.seed=5")
         assert done.returncode == 0, done.stderr
-        request = urllib.request.Request(
-            f"{links['prefect']}/api/flow_runs/filter",
-            b"{}",
-            {"content-type": "application/json", "authorization": login_of(toy)},
-        )
-        with urllib.request.urlopen(request) as response:
-            assert [run["state_name"] for run in json.loads(response.read())] == ["Completed"]
+        runs = answer_of(f"{links['prefect']}/api/flow_runs/filter", {}, Authorization=login_of(toy))
+        assert [run["state_name"] for run in runs] == ["Completed"]
     process.send_signal(sign)
     process.communicate(timeout=60)
     psutil.wait_procs(family, timeout=15)

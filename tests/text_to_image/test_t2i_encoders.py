@@ -11,7 +11,6 @@ from components.engines.base.paths import digest_path, write_json
 from components.engines.captioned.dataset import CaptionedImages
 from components.engines.diffusion.conditioning import Conditioner
 from components.engines.diffusion.encoding import encode_pixels
-from components.engines.diffusion.generator import Generator
 from components.engines.images.pixels import to_pixels
 from components.engines.language.spans import corrupt
 from components.engines.latents.autoencoder import build_autoencoder, load_autoencoder
@@ -134,15 +133,18 @@ def test_a_long_text_is_cut_and_keeps_its_end(conditioner):
     assert ids[0, -1] == conditioner.tokenizer.eos_token_id
 
 
-def test_prompts_that_are_cut_are_told_of(dit_room, caplog):
-    painter = Generator.load(dit_room.data / "model")
-    painter.encode_prompts(["", "red " * 18])  # with begin and end just as many as are read
+def test_texts_that_are_cut_are_told_of_with_what_helps(conditioner, caplog):
+    conditioner.warn_of_cut(["", "red " * 18], "prompts")  # with begin and end just as many as are read
     assert caplog.messages == []
-    painter.encode_prompts(["red " * 19, "a red circle", "red " * 30])
-    assert caplog.messages == [
-        "2 of 3 prompts are cut after 20 tokens (the longest has 32): shorten them, or train with a larger "
-        "architecture.text.max_tokens"
-    ]
+    conditioner.warn_of_cut(["red " * 19, "a red circle", "red " * 30], "prompts")
+    told = "2 of 3 prompts are cut after 20 tokens (the longest has 32): shorten them, or train with a larger "
+    assert caplog.messages == [told + "architecture.text.max_tokens"]
+    caplog.clear()
+    positions = conditioner.network.config.max_position_embeddings
+    Conditioner(conditioner.network, conditioner.tokenizer, 10 * positions).warn_of_cut(["red " * positions], "prompts")
+    (said,) = caplog.messages
+    assert said.startswith(f"1 of 1 prompts are cut after {positions} tokens")
+    assert said.endswith("train with a larger text encoder than this one")
 
 
 def test_captions_that_are_cut_are_told_of(tmp_path, t2i_base, caplog):

@@ -8,9 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
@@ -18,6 +15,7 @@ from PIL import Image
 
 from components.engines.worlds.captioned import encode
 from components.engines.worlds.scenes import Scene, describe, paint
+from tests.over_http import first_answer
 from tests.translation.project_copy import copy_project, environment, genworks
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
@@ -176,24 +174,8 @@ def served(project, system, records):
         start_new_session=True,
     )
     try:
-        return ask(port, {"dataframe_records": records}, server)["predictions"]
+        url = f"http://127.0.0.1:{port}/invocations"
+        return first_answer(url, {"dataframe_records": records}, server)["predictions"]
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
-
-
-def ask(port, body, server):
-    deadline = time.monotonic() + 120
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    while True:
-        assert server.poll() is None, "the server ended"
-        assert time.monotonic() < deadline, "the server did not answer"
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read().decode()) from error
-        except OSError:
-            time.sleep(0.5)

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from tests.over_http import first_answer
 from tests.translation.project_copy import attempt, commit, copy_project, dvc, environment, genworks, hashes
 
 pytestmark = pytest.mark.slow
@@ -168,31 +169,12 @@ def test_the_model_is_served_over_http(project):
         start_new_session=True,
     )
     try:
-        answer = asked(port, {"inputs": [{"text": "the red cat sees the dog."}, {"text": ""}]}, server)
+        inputs = [{"text": "the red cat sees the dog."}, {"text": ""}]
+        answer = first_answer(f"http://127.0.0.1:{port}/invocations", {"inputs": inputs}, server)
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
     assert [bool(one["translation"]) for one in answer["predictions"]] == [True, False]
-
-
-def asked(port, body, server):
-    import urllib.error
-    import urllib.request
-
-    deadline = time.monotonic() + 120
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}/invocations", json.dumps(body).encode(), {"Content-Type": "application/json"}
-    )
-    while True:
-        assert server.poll() is None, "the server ended"
-        assert time.monotonic() < deadline, "the server did not answer"
-        try:
-            with urllib.request.urlopen(request, timeout=60) as response:
-                return json.loads(response.read())
-        except urllib.error.HTTPError as error:
-            raise AssertionError(error.read().decode()) from error
-        except OSError:
-            time.sleep(0.5)
 
 
 def test_no_half_outputs_are_left_anywhere(project):

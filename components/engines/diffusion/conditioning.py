@@ -23,8 +23,8 @@ class Conditioner:
 
     def __init__(self, network: Any, tokenizer: Any, max_tokens: int) -> None:
         self.network, self.tokenizer = network.eval().requires_grad_(False), tokenizer
-        positions = getattr(network.config, "max_position_embeddings", max_tokens)
-        self.max_tokens = min(max_tokens, positions)
+        self.positions = getattr(network.config, "max_position_embeddings", None)  # of T5: any number
+        self.max_tokens = min(max_tokens, self.positions or max_tokens)
         tokenizer.model_max_length = self.max_tokens  # plain diffusers reads it there
 
     @classmethod
@@ -69,15 +69,11 @@ class Conditioner:
         lengths = [len(ids) for ids in self.tokenizer(list(texts), verbose=False)["input_ids"]]
         cut = sum(length > self.max_tokens for length in lengths)
         if cut:
-            log.warning(
-                "%d of %d %s are cut after %d tokens (the longest has %d): shorten them, or train with a larger "
-                "architecture.text.max_tokens",
-                cut,
-                len(texts),
-                what,
-                self.max_tokens,
-                max(lengths),
+            more = "architecture.text.max_tokens" if self.max_tokens != self.positions else "text encoder than this one"
+            counts = (
+                f"{cut} of {len(texts)} {what} are cut after {self.max_tokens} tokens (the longest has {max(lengths)})"
             )
+            log.warning(f"{counts}: shorten them, or train with a larger {more}")
 
     def embed(self, ids: Any, mask: Any) -> Any:
         """Embeddings [n, tokens, width], float32, of token ids and mask [n, tokens] on the network's device."""

@@ -96,8 +96,7 @@ class Parts:
         return config.in_channels, config.sample_size, config.sample_size
 
     def encode_prompts(self, prompts: Sequence[str]) -> tuple[Any, Any]:
-        """Embeddings [n, tokens, width] and mask [n, tokens]; warns of prompts that are too long."""
-        self.text.warn_of_cut(prompts, "prompts")
+        """Embeddings [n, tokens, width] and mask [n, tokens]."""
         return self.text.encode(prompts)
 
     def denoise(self, latents: Any, timesteps: Any, embeddings: Any, mask: Any) -> Any:

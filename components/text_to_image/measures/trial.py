@@ -51,6 +51,7 @@ class Trial:
         self.real = self._stored("real", (self.pixels(self.pairs[part]) for part in self._parts(len(self.pairs))))
         self.quantized = quantized
         self.teacher = Generator.load(model).to(own_device())
+        self.teacher.text.warn_of_cut(self.prompts, "prompts")
         self.painted = {
             name_of(guidance): self._paint(self.teacher, guidance=guidance) for guidance in params.guidances
         }

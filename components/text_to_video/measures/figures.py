@@ -68,6 +68,7 @@ class Measures:
     def figures(self, rows: list[dict[str, Any]], super_resolution: Path, interpolator: Path) -> dict[str, Any]:
         """All of them by name; `<figure>_<control>` stand beside what they are compared with."""
         trial = self.trial
+        worse = worsened(trial.real, trial.params.seed)
         names = list(rows[0]["metrics"])
 
         def mean(name: str, members: list[int]) -> float:
@@ -78,11 +79,11 @@ class Measures:
             **(self._judged() if self.knows else {}),
             "clip_similarity_real_clips": float(np.mean(self._similarities(trial.real))),
             "clip_similarity_shuffled_prompts": float(np.mean(self._similarities(trial.generated[self.order]))),
-            **self._distances(),
+            **self._distances(worse),
             **self._frames(),
             "jerkiness": self._jerkiness(trial.generated),
             "jerkiness_real_clips": self._jerkiness(trial.real),
-            "jerkiness_shuffled_frames": self._jerkiness(self.worse["shuffled"]),
+            "jerkiness_shuffled_frames": self._jerkiness(worse["shuffled"]),
             **self._super_resolution(super_resolution, interpolator),
             "test_prompts": len(rows),
             "slices": by_slice(
@@ -133,13 +134,9 @@ class Measures:
         found: list[float] = (seen * told).sum(1).reshape(-1, frames).mean(1).astype(float).tolist()
         return found
 
-    @property
-    def worse(self) -> dict[str, Tensor]:
-        return worsened(self.trial.real, self.trial.params.seed)
-
-    def _distances(self) -> dict[str, Any]:
+    def _distances(self, worse: dict[str, Tensor]) -> dict[str, Any]:
         """FVD of generated clips, of real ones, and of what was made of these; the frame-wise distance beside it."""
-        trial, worse = self.trial, self.worse
+        trial = self.trial
         sets = {"": trial.generated, **{f"_{name}_clips": clips for name, clips in worse.items()}}
         found = video_distances(self.judge, sets, trial.reference)
         blind = {name: sets[name] for name in ("", "_real_clips", "_shuffled_clips", "_blurred_clips")}

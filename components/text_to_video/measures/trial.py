@@ -43,6 +43,7 @@ class Trial:
         self.real = self.clips(self.videos)
         self.reference = self.clips(self._long(Videos(curated, "train"), params.num_reference))
         self.generator = Generator.load(model).to(own_device())
+        self.generator.text.warn_of_cut(self.prompts, "prompts")
         self.made = {guidance: self._make(guidance) for guidance in params.guidances}
 
     @property

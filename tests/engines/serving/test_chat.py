@@ -10,7 +10,6 @@ import threading
 import time
 from typing import Any
 
-import httpx
 import openai
 import pytest
 import uvicorn
@@ -26,6 +25,7 @@ from components.engines.serving.http import create_app
 from components.engines.serving.limits import Limited
 from components.engines.serving.process import Facts
 from components.engines.serving.service import Service
+from tests import over_http
 
 FACTS = Facts(2, {"messages": "any"}, {"reply": "string"}, ["temperature", "max_new_tokens"], True)
 
@@ -133,7 +133,7 @@ def test_an_answer_whole(served, talker):
     assert answer.choices[0].finish_reason == "stop"
     assert log.find(answer.id).data["characters"] == len("4: how are you")
     feedback = {"id": answer.id, "what": "rated", "rating": 1}
-    assert httpx.post(f"{url}/feedback", json=feedback, trust_env=False).status_code == 200
+    assert over_http.ask(f"{url}/feedback", feedback).is_success
     assert [one.id for one in client.models.list()] == ["talker"]
 
 
@@ -211,12 +211,12 @@ def test_a_session_remembers_by_user_and_name(served, talker):
     assert say("five").choices[0].message.content == "10: five"
     assert say("one", user="bob").choices[0].message.content == "1: one"
     assert say("one", session="home").choices[0].message.content == "1: one"
-    there = httpx.get(f"{url}/users/ann/sessions/work", trust_env=False).json()["exchanges"]
+    there = over_http.answer_of(f"{url}/users/ann/sessions/work")["exchanges"]
     assert [one["answer"] for one in there] == ["2: one", "4: two", "6: three", "that is harmful", "10: five"]
-    assert httpx.get(f"{url}/users/ann/sessions", trust_env=False).json() == {"sessions": ["home", "work"]}
-    assert httpx.delete(f"{url}/users/ann/sessions/work", trust_env=False).json() == {"exchanges": 5}
+    assert over_http.answer_of(f"{url}/users/ann/sessions") == {"sessions": ["home", "work"]}
+    assert over_http.answer_of(f"{url}/users/ann/sessions/work", method="DELETE") == {"exchanges": 5}
     assert say("one").choices[0].message.content == "1: one"
-    gone = httpx.delete(f"{url}/users/ann", trust_env=False).json()
+    gone = over_http.answer_of(f"{url}/users/ann", method="DELETE")
     assert (gone["exchanges"], gone["events"]) == (2, 14)  # a request and an answer each
     assert say("two", user="bob").choices[0].message.content == "3: two"
 
@@ -242,7 +242,7 @@ def test_asking_again_with_the_same_key_gives_the_same_answer_and_doubles_nothin
     assert len(talker.seen) == 1
     with pytest.raises(openai.BadRequestError, match="another question"):
         ask(client, "two", **more)
-    assert len(httpx.get(f"{url}/users/ann/sessions/work", trust_env=False).json()["exchanges"]) == 1
+    assert len(over_http.answer_of(f"{url}/users/ann/sessions/work")["exchanges"]) == 1
 
 
 def test_a_reader_that_goes_away_stops_the_model_and_the_session_keeps_what_was_said(tmp_path):
@@ -275,7 +275,7 @@ def test_several_write_one_session_at_once_and_every_exchange_is_there_once(serv
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(ask, client, f"q{n}", user="ann", extra_body={"session": "work"}) for n in range(24)]
         answers = {one.result().choices[0].message.content.split(": ")[1] for one in asked}
-    there = httpx.get(f"{url}/users/ann/sessions/work", trust_env=False).json()["exchanges"]
+    there = over_http.answer_of(f"{url}/users/ann/sessions/work")["exchanges"]
     assert answers == {f"q{n}" for n in range(24)} == {one["asked"][0]["content"] for one in there}
     assert len(there) == 24
     assert all(one["answer"].endswith(f": {one['asked'][0]['content']}") for one in there)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+import httpx
 import pytest
 
 from components.engines.base.errors import StageError
@@ -25,6 +22,7 @@ from components.engines.tracking.registry import evidence_folder, model_folder, 
 from components.engines.tracking.runs import stage_run
 from components.engines.tracking.store import opened, store_of
 from tests.engines.tracking.registered_project import Project
+from tests.over_http import answer_of
 from tests.postgres_server import postgres_server
 
 pytestmark = pytest.mark.slow
@@ -63,10 +61,9 @@ def served(command: list[str], url: str, log: Path, **environment: str) -> Itera
 
 def answers(url: str) -> bool:
     try:
-        urllib.request.urlopen(url, timeout=2).close()
-    except (OSError, urllib.error.URLError):
+        return httpx.get(url, timeout=2, trust_env=False).is_success
+    except httpx.TransportError:
         return False
-    return True
 
 
 def walk_through(project: Project, tmp_path: Path) -> None:
@@ -121,12 +118,6 @@ def test_everything_works_through_a_server_on_postgresql(project, tmp_path, monk
     assert not (project.root / "mlartifacts").exists()
 
 
-def ask(url: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return json.loads(response.read())
-
-
 def test_mlflow_serves_the_champion_over_http(project, tmp_path):
     project.train().register()
     ledger.move(project.root, version(project.root, "toy", 1), "promote", evidence={})
@@ -135,7 +126,7 @@ def test_mlflow_serves_the_champion_over_http(project, tmp_path):
     command = ["mlflow", "models", "serve", "-m", "models:/toy@champion", "-h", "127.0.0.1", "-p", str(port)]
     uri = store_of(project.root).tracking
     with served([*command, "--env-manager", "local"], f"{url}/ping", tmp_path / "serve.log", MLFLOW_TRACKING_URI=uri):
-        records = ask(f"{url}/invocations", {"dataframe_records": [{"text": "hello"}], "params": {"twice": True}})
+        records = answer_of(f"{url}/invocations", {"dataframe_records": [{"text": "hello"}], "params": {"twice": True}})
         assert records == {"predictions": [{"output": "jgnnq", "length": 5}]}
-        columns = ask(f"{url}/invocations", {"inputs": {"text": ["hello", "zebra"]}})
+        columns = answer_of(f"{url}/invocations", {"inputs": {"text": ["hello", "zebra"]}})
         assert [one["output"] for one in columns["predictions"]] == ["ifmmp", "afcsb"]
