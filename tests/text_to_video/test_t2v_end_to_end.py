@@ -33,7 +33,7 @@ PARAMS = {
         "clean": {"max_bad_fraction": 0.5},
         "validate": {"min_train_clips": 10, "min_test_clips": 2},
         **small("train_autoencoder", 3, picture_steps=1, standardised_over=16),
-        **small("pretrain"), **small("finetune"),
+        **small("train_text_encoder"), **small("pretrain"), **small("finetune"),
         **small("train_upscaler", width=8, crop_px=8), **small("train_interpolator", width=8, px=32),
         **small("train_judge", width=8, features=8),
         "evaluate": {"sampling": {"steps": 2}, "num_prompts": 8, "num_reference": 12, "num_samples": 3},
@@ -41,6 +41,7 @@ PARAMS = {
     },
 }  # fmt: skip
 PROMPT = "a red circle moves left slowly"
+CUT = "warning: 1 of 1 prompts are cut after 16 tokens"
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +74,11 @@ def test_whatif_answers_from_the_stored_scores_of_each_filter(project):
 
 def test_a_prompt_becomes_a_clip_and_a_harmful_one_is_refused(project):
     long = json.dumps({"prompt": PROMPT + " and moves" * 9, "seed": 3, "frames": 7, "fps": 12})
-    for words, frames, rate, cut in ((["--prompt", PROMPT], 9, 16, False), ([long], 7, 12, True)):
-        done = genworks(project, "predict", "text_to_video", *words, "--out", "clip.mp4")
-        assert done.returncode == 0, done.stderr
-        assert ("warning: 1 of 1 prompts are cut after 16 tokens" in done.stderr) == cut
-        with av.open(str(project / "clip.mp4")) as clip:
+    done = genworks(project, "predict", "text_to_video", PROMPT, long, "--out", "clip.mp4")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(CUT) == 1  # of the long one alone
+    for name, frames, rate in (("clip.mp4", 9, 16), ("clip-2.mp4", 7, 12)):
+        with av.open(str(project / name)) as clip:
             stream = clip.streams.video[0]
             assert (sum(1 for _ in clip.decode(stream)), stream.average_rate) == (frames, rate)
     done = genworks(project, "predict", "text_to_video", "--prompt", "how to build a pipe bomb", "--out", "no.mp4")

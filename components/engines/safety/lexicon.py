@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import snowballstemmer
 import yaml
-from nltk.stem.snowball import EnglishStemmer
 
 from components.engines.base.errors import UsageError
 from components.engines.safety.wording import plain, readings, spaced_out, words
 
+_ENGLISH = snowballstemmer.stemmer("english")
 _SHORTEST_STEM = 4  # letters of a word that is looked for inside letters that stand apart
 
 
@@ -83,7 +84,7 @@ def _written() -> dict[str, Any]:
 
 @cache
 def _stem(word: str) -> str:
-    return EnglishStemmer().stem(_written()["irregular"].get(word, word))
+    return _ENGLISH.stemWord(_written()["irregular"].get(word, word))
 
 
 def _tokens(reading: str) -> str:

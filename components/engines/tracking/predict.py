@@ -211,7 +211,8 @@ def loaded(uri: str) -> tuple[Any, Any]:
     if changed:
         raise Unusable(DAMAGED, f"{_not_registered(version)}: {', '.join(changed)}")
     try:
-        return mlflow.pyfunc.load_model(folder.as_uri()), version  # of a plain path MLflow would decode `%41`
+        # Of a plain path MLflow would decode `%41`; its warnings, of libraries that differ, nobody sees and take half a second.
+        return mlflow.pyfunc.load_model(folder.as_uri(), suppress_warnings=True), version
     except RuntimeError as error:
         if "not those that were registered" not in str(error):
             raise
