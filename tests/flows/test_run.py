@@ -261,7 +261,7 @@ def test_sigterm_stops_the_stages_within_seconds_and_exits_143(toy, prefect_url)
 
 
 def test_a_prefect_server_that_dies_during_the_run_takes_nothing_along(toy):
-    process = start(toy, "--set", "toy.double.sleep=4")
+    process = start(toy, "--set", "toy.double.sleep=4", PREFECT_CLIENT_MAX_RETRIES="1")  # of 3 every call takes 14 s
     wait_for(lambda: "double" in runs_of(toy))
     family = psutil.Process(process.pid).children(recursive=True)
     server = next(p for p in family if "uvicorn" in " ".join(p.cmdline()))

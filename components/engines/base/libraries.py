@@ -6,7 +6,13 @@ import importlib.metadata
 from functools import cache
 
 # Import names whose distribution is called otherwise and which our code imports.
-_DISTRIBUTIONS = {"yaml": "PyYAML", "PIL": "pillow", "sklearn": "scikit-learn", "faiss": "faiss-cpu"}
+_DISTRIBUTIONS = {
+    "yaml": "PyYAML",
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+    "faiss": "faiss-cpu",
+    "cv2": "opencv-python",
+}
 
 
 @cache

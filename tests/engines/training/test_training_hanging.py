@@ -49,10 +49,10 @@ def test_only_collectives_that_time_out_call_the_roll():
 @pytest.mark.slow
 def test_a_group_that_one_rank_closes_at_once_is_still_made_by_the_others():
     """Where more processes run than cores, one is often still connecting when another is done."""
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(6)]
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
     try:
         made = subprocess.run(
-            torchrun(4, GROUPS_SCRIPT, "300"), capture_output=True, text=True, timeout=280, check=False
+            torchrun(4, GROUPS_SCRIPT, "150"), capture_output=True, text=True, timeout=280, check=False
         )
     finally:
         for other in others:

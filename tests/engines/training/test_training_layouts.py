@@ -17,6 +17,7 @@ from components.engines.training.parallel.sharded import shard_network
 
 NETWORKS, GAN = "toy_networks", "toy_gan"
 SETTINGS = {"max_steps": 20, "accumulation_steps": 2, "learning_rate": 3e-3, "score_every": 10, "ema_decay": 0.9}
+FEWER_STEPS = {**SETTINGS, "max_steps": 8, "score_every": 4}
 PLAIN_GAN = {"noise_on_device": False, "batch_norm": False, "fooling_from": 8}
 DELAYED = {"discriminator": {"learning_rate": 1e-3, "adam_betas": (0.5, 0.9), "start_step": 8}}
 GAN_SETTINGS = {**SETTINGS, "turns": DELAYED}
@@ -146,22 +147,29 @@ def test_a_checkpoint_resumes_under_other_layouts_and_numbers_of_processes(two, 
 
 
 @pytest.mark.slow
-def test_four_processes_train_what_one_trains_under_hybrids(alone, tmp_path):
+def test_four_processes_train_what_one_trains_under_hybrids(tmp_path):
     fits = [
-        (NETWORKS, {"family": family}, training(**SETTINGS, layout=layout), work_of(tmp_path, family, name))
+        (NETWORKS, {"family": family}, training(**FEWER_STEPS, layout=layout), work_of(tmp_path, family, name))
         for family in FAMILIES
         for name, layout in FOUR.items()
     ]
-    fits.append((NETWORKS, {"family": "decoder"}, training(**SETTINGS, layout={"tensor": 4}), tmp_path / "heads"))
+    fits.append((NETWORKS, {"family": "decoder"}, training(**FEWER_STEPS, layout={"tensor": 4}), tmp_path / "heads"))
     fits.append(
-        (NETWORKS, {"family": "decoder", "blocks": 3}, training(**SETTINGS, layout={"pipeline": 4}), tmp_path / "few")
+        (
+            NETWORKS,
+            {"family": "decoder", "blocks": 3},
+            training(**FEWER_STEPS, layout={"pipeline": 4}),
+            tmp_path / "few",
+        )
     )
     run(4, fits, tmp_path)
+    settings = training(**FEWER_STEPS)
     for family in FAMILIES:
+        alone = fit_here(NETWORKS, settings, tmp_path / family, family=family)
         for name in FOUR:
-            fitted = finished_fit(work_of(tmp_path, family, name), training(**SETTINGS))
+            fitted = finished_fit(work_of(tmp_path, family, name), settings)
             assert fitted is not None, (family, name)
-            assert_same_losses(fitted, alone[family])
+            assert_same_losses(fitted, alone)
     assert "num_key_value_heads 2 is not divisible by tensor 4" in (tmp_path / "heads/refused.txt").read_text()
     assert "accumulation_steps 2 cannot fill 4 pipeline stages" in (tmp_path / "few/refused.txt").read_text()
 
