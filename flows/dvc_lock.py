@@ -14,6 +14,7 @@ from typing import Any
 
 from components.engines.base.errors import UsageError
 from components.engines.base.fingerprint import stages_of
+from components.engines.base.params import parse_yaml
 from components.engines.base.paths import atomic_write
 
 LOCK = "dvc.lock"
@@ -122,7 +123,7 @@ def _stages(text: bytes) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - a safe loader
+        found = parse_yaml(text)
     except (yaml.YAMLError, UnicodeDecodeError):
         return {}
     stages = found.get("stages") if isinstance(found, dict) else None

@@ -6,7 +6,7 @@ import pkgutil
 from functools import cache
 from typing import Any
 
-import yaml
+from components.engines.base.params import parse_yaml
 
 
 def rejection(category: str, *, of_answer: bool = False) -> str:
@@ -22,4 +22,4 @@ def _written() -> dict[str, Any]:
     """Read by the loader of this package: in a registered model that one refuses files that were altered."""
     data = pkgutil.get_data(__package__, "rejection.yaml")
     assert data is not None
-    return yaml.safe_load(data)
+    return parse_yaml(data)

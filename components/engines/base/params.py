@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from components.engines.base.credentials import refuse_credentials
 from components.engines.base.errors import UsageError
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, ten times faster, where it is there
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ MaxRejectedFraction = Annotated[float, Field(ge=0, le=1), OPERATIONAL]
 _MAX_VALUES, _MAX_DEPTH = 100_000, 100
 
 P = TypeVar("P", bound=Params)
+
+
+def parse_yaml(text: str | bytes) -> Any:
+    """As `yaml.safe_load`, ten times faster, for our own texts: libyaml crashes on very deep ones. Raises YAMLError."""
+    return yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

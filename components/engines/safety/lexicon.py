@@ -18,9 +18,9 @@ from functools import cache
 from typing import Any
 
 import snowballstemmer
-import yaml
 
 from components.engines.base.errors import UsageError
+from components.engines.base.params import parse_yaml
 from components.engines.safety.wording import plain, readings, spaced_out, words
 
 _ENGLISH = snowballstemmer.stemmer("english")
@@ -79,7 +79,7 @@ def _written() -> dict[str, Any]:
     """lexicon.yaml, read by the loader of this package: in a registered model that one refuses files that were altered."""
     data = pkgutil.get_data(__package__, "lexicon.yaml")
     assert data is not None
-    return yaml.safe_load(data)
+    return parse_yaml(data)
 
 
 @cache

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from components.engines.base.params import parse_yaml
 from components.smart_compose.serving.bias import biased
 
 
 def cases() -> list[dict[str, Any]]:
     """`typed`, `suggestion`, `stop`."""
-    import yaml
-
-    return yaml.safe_load((Path(__file__).parent / "bias.yaml").read_text(encoding="utf-8"))["cases"]
+    return parse_yaml((Path(__file__).parent / "bias.yaml").read_text(encoding="utf-8"))["cases"]
 
 
 def bias_figures() -> dict[str, float]:
