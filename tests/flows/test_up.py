@@ -116,7 +116,7 @@ def test_up_serves_until_it_is_stopped_and_leaves_nothing(toy, sign):
         assert [run["state_name"] for run in runs] == ["Completed"]
     process.send_signal(sign)
     process.communicate(timeout=60)
-    psutil.wait_procs(family, timeout=15)
+    psutil.wait_procs(family, timeout=60)
     assert not [p for p in family if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
     if sign is not signal.SIGKILL:
         assert process.returncode == 0

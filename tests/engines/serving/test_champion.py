@@ -87,7 +87,7 @@ def play(world, scene, **limits):
         one = Champion(STORE, "toy", Path(), Limits(**limits))
         task = asyncio.create_task(one.run())
         try:
-            await asyncio.wait_for(scene(one), 20)
+            await asyncio.wait_for(scene(one), 60)
         finally:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

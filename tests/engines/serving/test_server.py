@@ -227,7 +227,7 @@ def test_who_goes_away_is_no_longer_worked_for(server):
     host, port = server.url.removeprefix("http://").split(":")
     connection = http.client.HTTPConnection(host, int(port))
     headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
-    connection.request("POST", "/predict/toy", json.dumps({"inputs": [{"text": "sleep 1"}]}), headers)
-    wait_for(lambda: server.model()["waiting"] == 1, 20)
+    connection.request("POST", "/predict/toy", json.dumps({"inputs": [{"text": "sleep 8"}]}), headers)
+    wait_for(lambda: server.model()["waiting"] == 1)
     connection.close()
-    wait_for(lambda: server.model()["waiting"] == 0, 5)
+    wait_for(lambda: server.model()["waiting"] == 0, 6)  # before its answer is there

@@ -97,7 +97,7 @@ def test_a_request_that_failed_is_in_the_log_with_its_status(made, error, status
     champion.error = error
     with pytest.raises(type(error)):
         asyncio.run(service.predict(asked("hello")))
-    service.recorder.add().result(timeout=20)
+    service.recorder.add().result(timeout=60)
     assert [one.type for one in all_of(log)] == ["genworks.request", "genworks.failure"]
     assert all_of(log)[1].data["status"] == status == status_of(error)
 
@@ -107,7 +107,7 @@ def test_a_flood_that_is_turned_away_does_not_fill_the_log(made):
     champion.error = Busy("x")
     with pytest.raises(Busy):
         asyncio.run(service.predict(asked("hello")))
-    service.recorder.add().result(timeout=20)
+    service.recorder.add().result(timeout=60)
     assert all_of(log) == []
     with pytest.raises(NotFound, match=r"'other' is not served here.*ask toy"):
         asyncio.run(service.predict(Asked("other", "predict", [{}])))
@@ -130,7 +130,7 @@ def test_a_stream_is_recorded_when_it_is_whole_and_as_gone_when_its_reader_left(
     assert whole[:3] == ["a", "b", "c"]
     assert whole[3].answers == [{"output": "a b c"}]
     asyncio.run(read(2))
-    service.recorder.add().result(timeout=20)
+    service.recorder.add().result(timeout=60)
     assert [one.type.removeprefix("genworks.") for one in all_of(log)] == ["request", "answer", "request", "failure"]
     assert all_of(log)[-1].data["status"] == 499
 
@@ -168,7 +168,7 @@ def test_answers_do_not_wait_for_a_log_that_is_away_but_feedback_says_so(made, m
     reply = asyncio.run(service.predict(asked("hello")))
 
     def slow(events):
-        time.sleep(1)
+        time.sleep(2)
         raise DatabaseAway("The database of events does not answer")
 
     with monkeypatch.context() as patch:
@@ -176,9 +176,9 @@ def test_answers_do_not_wait_for_a_log_that_is_away_but_feedback_says_so(made, m
         patch.setattr(log, "find", lambda id: slow([]))
         started = time.monotonic()
         asyncio.run(service.predict(asked("hello")))
-        assert time.monotonic() - started < 0.9
+        assert time.monotonic() - started < 1.8
         with pytest.raises(DatabaseAway, match="does not answer"):
             asyncio.run(service.feedback(reply.ids[0], "shown", None, None, {}))
-        service.recorder.add().result(timeout=20)
-    service.recorder.forget("nobody").result(timeout=20)
+        service.recorder.add().result(timeout=60)
+    service.recorder.forget("nobody").result(timeout=60)
     assert len(all_of(log)) == 4

@@ -80,7 +80,7 @@ def test_a_database_locked_by_another_process_is_one_clear_error(locked_project,
     started = time.monotonic()
     with pytest.raises(StageError, match="locked by another process") as raised, opened(store_of(locked_project.root)):
         pytest.fail("nothing can be done there")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 9  # of the 10 that it waits where nobody shortens them
     assert "mlflow.db" in raised.value.where
     assert "fuser" in raised.value.do
 

@@ -90,6 +90,6 @@ def test_a_killed_run_leaves_no_loader_and_goes_on_without(tmp_path):
     assert psutil.STATUS_ZOMBIE not in [loader.status() for loader in loaders]
     process.kill()
     process.communicate()
-    _, alive = psutil.wait_procs(loaders, timeout=10)
+    _, alive = psutil.wait_procs(loaders, timeout=60)
     assert not alive
     assert outcome(fit_here(TOY, settings, work)) == outcome(whole)
