@@ -18,7 +18,7 @@ INTERRUPTED, TERMINATED = 130, 143
 
 def main(words: list[str] | None = None) -> int:
     _refuse_other_encodings(sys.argv[1:] if words is None else words)
-    arguments = _parser().parse_args(words)
+    arguments = _parsed(words)
     debug = arguments.debug or bool(os.environ.get("GENWORKS_DEBUG"))
     try:
         return _call(arguments)
@@ -30,6 +30,18 @@ def main(words: list[str] | None = None) -> int:
         return 0
     except Exception as error:
         return _explain(error, debug)
+
+
+def _parsed(words: list[str] | None) -> argparse.Namespace:
+    """Options may stand among the words of a list: argparse ends a list that could be empty at the first option."""
+    parser = _parser()
+    arguments, left = parser.parse_known_args(words)
+    listed: str = getattr(arguments, "listed", "")
+    if left and (not listed or any(word.startswith("-") for word in left)):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        setattr(arguments, listed, [*getattr(arguments, listed), *left])
+    return arguments
 
 
 def _call(arguments: argparse.Namespace) -> int:
@@ -126,6 +138,7 @@ def _add_running(verb: Any) -> None:
     compare = verb("compare", "measure the alternatives that components/SYSTEM/comparisons.yaml declares")
     compare.add_argument("system", metavar="SYSTEM")
     compare.add_argument("names", nargs="*", metavar="NAME", help="default: all of them")
+    compare.set_defaults(listed="names")
 
 
 def _add_new(verb: Any) -> None:
@@ -168,7 +181,8 @@ def _add_models(verb: Any) -> None:
     predict.add_argument(
         "inputs", nargs="*", metavar="INPUT", help="each a text, a file or JSON (default: lines of stdin)"
     )
-    predict.add_argument("--text", "--prompt", metavar="TEXT", help="one input")
+    predict.set_defaults(listed="inputs")
+    predict.add_argument("--text", "--prompt", action="append", metavar="TEXT", help="an input; may be repeated")
     predict.add_argument("--file", metavar="PATH", help="inputs, one a line")
     predict.add_argument(
         "--out", metavar="PATH", help="where the picture or other file that answers goes (several: numbered)"

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
         tempfile.TemporaryFile() as complaints,
     ):
         environment |= {"TMPDIR": str(elsewhere)}  # what is fetched of a remote store goes with it
-        lines = arguments.inputs or ([] if arguments.text is None else [arguments.text])
+        lines = arguments.inputs or arguments.text or []
         given.write("".join(f"{' '.join(line.splitlines())}\n" for line in lines).encode())
         given.seek(0)
         source = given if lines else _open(arguments.file) if arguments.file else None
@@ -94,7 +94,7 @@ def _talk(arguments: argparse.Namespace, root: Path) -> Answer:
     words = [sys.executable, "-m", TALK, system, "--session", arguments.session]
     words += ["--user", arguments.user or getpass.getuser()]
     words += ["--delete"] if arguments.delete_session else []
-    lines = arguments.inputs or ([] if arguments.text is None else [arguments.text])
+    lines = arguments.inputs or arguments.text or []
     with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as complaints:
         given.write("".join(f"{' '.join(line.splitlines())}\n" for line in lines).encode())
         given.seek(0)

@@ -218,3 +218,13 @@ def test_reader_that_goes_away_is_no_failure(toy):
         ["bash", "-c", command], cwd=toy, capture_output=True, text=True, check=False, env=quiet_environment()
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_options_may_stand_before_between_and_after_the_words_of_a_list():
+    told = cli._parsed(["predict", "toy", "--out", "a.png", "one", "--json", "two"])
+    assert (told.system, told.inputs, told.out, told.json) == ("toy", ["one", "two"], "a.png", True)
+    assert cli._parsed(["predict", "toy", "--prompt", "one", "--text", "two"]).text == ["one", "two"]
+    assert cli._parsed(["compare", "toy", "--json", "bars"]).names == ["bars"]
+    for words in (["predict", "toy", "one", "--otu", "a.png"], ["history", "toy", "--json", "more"]):
+        with pytest.raises(SystemExit):
+            cli._parsed(words)

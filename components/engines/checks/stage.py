@@ -39,9 +39,10 @@ def check_stage(
         found = int((rows["split"] == split).sum())
         if found < needed:
             raise StageError(
-                f"Only {found} {split} rows of {name} are left after cleaning, {needed} are needed",
+                f"Only {found} {split} rows of {name} are left, {needed} are needed",
                 where=f"params.yaml: {context.system}.validate",
-                do=f"give more data, loosen {context.system}.clean, or lower the bound",
+                do="give more data, loosen the stage before that drops most (each ends with its counts; for filters, "
+                f"genworks whatif {context.system} shows other thresholds), or lower the bound",
             )
 
 

@@ -53,7 +53,7 @@ def check(
             f"Checks {name} failed, {len(failed)} of {len(validation['results'])}:\n"
             + "\n".join(f"- {_describe(one, rows)}" for one in failed),
             where=html.name,
-            do="look at the report, then at the data or at the room's expectations.py",
+            do="look at the report, then at the data or at the bounds in the room's validate.py",
         )
     return Summary(name, len(rows), len(validation["results"]), len(validation["results"]))
 

@@ -14,7 +14,7 @@ from components.engines.base.errors import BadRecord, GenworksError, StageError,
 from components.engines.base.external import Input, state_of
 from components.engines.base.funnel import Funnel
 from components.engines.base.paths import digest_value
-from components.engines.sources.files import ARCHIVES, SourceFile, damage_explained, find_files
+from components.engines.sources.files import ARCHIVES, SourceFile, astray, damage_explained, find_files
 from components.engines.sources.folders import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, ImageFolder, folder_of
 from components.engines.sources.formats import parse_json
 from components.engines.sources.hub import SCHEME, names_a_file
@@ -86,7 +86,7 @@ def read_captioned(
     if _holds_samples(source, format):
         found = _from_tars(source, fields.get("caption", "caption"), each_caption, max_bytes, medium, funnel, on_bad)
     elif _holds_clips(source, format, medium):
-        found = _from_files(source, max_bytes, medium)
+        found = _from_files(source, max_bytes, medium, funnel, on_bad)
     else:
         records = locate_records(
             source,
@@ -167,13 +167,25 @@ def _holds_clips(source: str, format: str | None, medium: Medium) -> bool:
     return False
 
 
-def _from_files(source: str, max_bytes: int, medium: Medium) -> Iterator[CaptionedImage]:
+def _from_files(source: str, max_bytes: int, medium: Medium, funnel: Funnel, on_bad: OnBad) -> Iterator[CaptionedImage]:
+    import fsspec
+
+    named = fsspec.core.url_to_fs(source)[1]  # itself a clip: then it may lie where its user says
     for file in find_files(source, None, formats=_clip_formats(medium)):
+        beside = str(PurePosixPath(file.path).with_suffix(".txt"))
+        if file.is_local and file.path != named and (bad := _astray(file, beside)):
+            funnel.quarantine(bad.reason)
+            on_bad({"reason": bad.reason, "line": 1, "file": file.name, "detail": bad.detail})
+            continue
         with file.filesystem.open(file.path, "rb") as opened, damage_explained(file.name):
             data = opened.read(max_bytes + 1)
-        beside = str(PurePosixPath(file.path).with_suffix(".txt"))
         told = file.filesystem.cat_file(beside) if file.filesystem.isfile(beside) else b""
         yield CaptionedImage(data, text_of(told, "caption").strip(), file.name)
+
+
+def _astray(file: SourceFile, beside: str) -> BadRecord | None:
+    root = file.path.removesuffix(file.name)
+    return astray(file.path, root) or (astray(beside, root) if file.filesystem.isfile(beside) else None)
 
 
 def _holds_samples(source: str, format: str | None) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import os
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import IO, Any
 from urllib.parse import urlsplit
 
 from components.engines.base.credentials import hide_credentials
-from components.engines.base.errors import GenworksError, StageError, UsageError, explain_os_error
+from components.engines.base.errors import BadRecord, GenworksError, StageError, UsageError, explain_os_error
 
 FORMATS = {
     ".csv": "csv",
@@ -172,6 +174,16 @@ def _unreachable(where: str, error: BaseException) -> StageError:
         where=where,
         do="check the address, the network, and the credentials in the environment",
     )
+
+
+def astray(path: str | Path, root: str | Path) -> BadRecord | None:
+    """Why a file of this machine that was found below `root` must not be read: a link that leads elsewhere, a pipe or device."""
+    real = Path(os.path.realpath(path))
+    if not real.is_relative_to(os.path.realpath(root)):
+        return BadRecord("unsafe path", "a link out of the folder")
+    if not real.exists() or not stat.S_ISREG(os.stat(real).st_mode):
+        return BadRecord("unsafe path", "no regular file")
+    return None
 
 
 def _unlisted(source: str, error: Exception) -> StageError:

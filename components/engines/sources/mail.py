@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, Literal
@@ -13,7 +12,7 @@ from typing import IO, Any, Literal
 from components.engines.base.errors import BadRecord, StageError, UsageError
 from components.engines.base.external import Input
 from components.engines.base.funnel import Funnel
-from components.engines.sources.files import FORMATS, SourceFile, damage_explained, find_files, is_saved_dataset
+from components.engines.sources.files import FORMATS, SourceFile, astray, damage_explained, find_files, is_saved_dataset
 from components.engines.sources.hub import SCHEME, names_a_file
 from components.engines.sources.inputs import located, source_inputs
 from components.engines.sources.message import MAX_BODY_BYTES, parse_mail
@@ -212,14 +211,8 @@ def _maildir_files(root: Path) -> list[tuple[str, Path]]:
 
 
 def _guarded(path: Path, root: Path) -> BadRecord | None:
-    """Why a file of a folder must not be read: a link that leads elsewhere, a pipe or device, more than a mail may have."""
-    real = Path(os.path.realpath(path))
-    if not real.is_relative_to(os.path.realpath(root)):
-        return BadRecord("unsafe path", "a link out of the folder")
-    state = os.stat(real) if real.exists() else None
-    if state is None or not stat.S_ISREG(state.st_mode):
-        return BadRecord("unsafe path", "no regular file")
-    return _too_large() if state.st_size > MAX_MAIL_BYTES else None
+    """Why a file of a folder must not be read: it leads elsewhere, or has more than a mail may have."""
+    return astray(path, root) or (_too_large() if os.stat(path).st_size > MAX_MAIL_BYTES else None)
 
 
 def _too_large() -> BadRecord:

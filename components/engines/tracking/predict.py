@@ -102,7 +102,7 @@ def record_of(text: str, fields: dict[str, str], folder: Path) -> dict[str, Any]
     record: Any = None
     first = next(iter(fields))
     if (len(fields) > 1 or fields[first] == "any") and text.lstrip().startswith("{"):
-        record = json.loads(text)
+        record = json.loads(text, parse_constant=_no_json)
         unknown = sorted(record.keys() - fields.keys())
         if unknown:
             raise ValueError(f"the model has no field {', '.join(unknown)} (it has {', '.join(fields)})")
@@ -131,6 +131,10 @@ def value_of(value: Any, name: str, kind: str, folder: Path) -> Any:
             raise ValueError(f"{value} is no regular file")  # a device would be read for ever
         return path.read_bytes() if value.strip() else b""
     return float(value) if kind == "double" and type(value) is int else value
+
+
+def _no_json(name: str) -> None:
+    raise ValueError(f"{name} is no JSON")
 
 
 def _why(error: Exception) -> str:
@@ -280,16 +284,13 @@ def _as_json(value: Any) -> str:
 
 
 def _shown(record: dict[str, Any]) -> str:
-    """Why there is no answer; else the record's first text, on one line; of one without text, its first value."""
+    """Why there is no answer; how to keep bytes; else the record's first text, on one line; of one without, its first value."""
     reasons = [record[name] for name in ("problem", "refused") if record.get(name)]
     values = reasons or [value for value in record.values() if value is not None]
-    found = next((value for value in values if isinstance(value, str)), None)
+    unkept = [f"{len(value)} bytes (--out FILE)" for value in values if isinstance(value, bytes)]
+    found = next((value for value in [*unkept, *values] if isinstance(value, str)), None)
     if found is None and values:
-        found = (
-            f"{len(values[0])} bytes (--out FILE)"
-            if isinstance(values[0], bytes)
-            else json.dumps(values[0], default=str)
-        )
+        found = json.dumps(values[0], default=str)
     return " ".join((found or "").splitlines())
 
 

@@ -71,3 +71,21 @@ def test_a_folder_without_clips_says_so(tmp_path):
     (tmp_path / "notes.doc").write_text("nothing")
     with pytest.raises(UsageError, match=r"suffix \.doc"):
         read(tmp_path)
+
+
+def test_links_out_of_a_folder_of_clips_are_quarantined_and_one_that_is_named_is_read(folder, tmp_path_factory):
+    secret = tmp_path_factory.mktemp("elsewhere") / "secret.txt"
+    secret.write_text("a secret")
+    (folder / "out.mp4").symlink_to(secret)
+    (folder / "b.txt").symlink_to(secret)  # a caption
+    (folder / "within.mp4").symlink_to(folder / "a.mp4")
+    (folder / "gone.mp4").symlink_to(folder / "nowhere.mp4")
+    for source in (folder, folder / "*.m*"):
+        found, bad = read(source)
+        assert [name for name, *_ in found if name != "c.gif"] == ["a.mp4", "within.mp4"]
+        assert {one["file"]: one["reason"] for one in bad}.items() >= {
+            "out.mp4": "unsafe path",
+            "b.mkv": "unsafe path",
+        }.items()
+        assert "secret" not in str(bad)
+    assert read(folder / "out.mp4") == ([("out.mp4", b"a secret", "")], [])

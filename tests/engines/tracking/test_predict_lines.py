@@ -102,3 +102,10 @@ def test_bytes_of_an_answer_go_to_a_file(tmp_path):
 
 def test_an_answer_of_bytes_alone_says_how_to_keep_it():
     assert _shown({"image": b"1234"}) == "4 bytes (--out FILE)"
+    assert _shown({"prompt": "a dog", "image": b"1234"}) == "4 bytes (--out FILE)"
+    assert _shown({"refused": "violence", "image": b"1234"}) == "violence"
+
+
+def test_what_only_python_takes_for_json_is_none(tmp_path):
+    with pytest.raises(ValueError, match="NaN is no JSON"):
+        record_of('{"text": "a dog", "fps": NaN}', {"text": "string", "fps": "double"}, tmp_path)
