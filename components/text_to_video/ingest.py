@@ -53,7 +53,7 @@ def external_inputs(section: dict[str, Any], root: Path, digests: Any) -> dict[s
     from components.engines.sources.captioned import CLIPS, captioned_inputs
 
     params = Ingest.model_validate(section)
-    return captioned_inputs(
+    found = captioned_inputs(
         params.source,
         root,
         digests,
@@ -63,6 +63,7 @@ def external_inputs(section: dict[str, Any], root: Path, digests: Any) -> dict[s
         reading=_reading(params),
         medium=CLIPS,
     )
+    return {"clips" if name == "images" else name: inputs for name, inputs in found.items()}
 
 
 def ingest(params: Ingest, clips: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from components.engines.base import stage
 from components.engines.base.params import Count, Positive
@@ -23,9 +23,18 @@ class TrainAutoencoder(Trained):
     """
 
     kl_weight: Annotated[float, Field(ge=0)] = 1e-5
-    picture_steps: Count = 400
+    picture_steps: Count = 0
     short_steps: Count = 0
     standardised_over: Positive = 256
+
+    @model_validator(mode="after")
+    def _learns_clips(self) -> Self:
+        if self.picture_steps + self.short_steps >= self.training.max_steps:
+            raise ValueError(
+                f"picture_steps {self.picture_steps} + short_steps {self.short_steps} leave none of max_steps "
+                f"{self.training.max_steps} for whole clips"
+            )
+        return self
 
 
 def train_autoencoder(

@@ -2,9 +2,12 @@
 
 import pytest
 
+from components.engines.base.digests import Digests
 from components.engines.base.errors import UsageError
 from components.engines.base.paths import project_root
 from components.text_to_video.architecture import Architecture, Denoiser, check_together
+from components.text_to_video.ingest import Ingest, external_inputs
+from components.text_to_video.train_autoencoder import TrainAutoencoder
 from flows import dag, settings
 from flows.param_models import check_params
 
@@ -22,6 +25,21 @@ def test_a_denoiser_that_cannot_divide_the_latents_is_refused_before_anything_ru
 
 def test_networks_that_a_checkpoint_brings_divide_as_they_do():
     check_together(Architecture(init_from="owner/name"), Denoiser(latte={"patch": 3}))
+
+
+def test_an_autoencoder_that_would_never_see_whole_clips_is_refused():
+    training = {"max_steps": 10, "batch_size": 1, "learning_rate": 1e-3, "warmup_steps": 1}
+    assert TrainAutoencoder(training=training, picture_steps=6, short_steps=3).picture_steps == 6
+    with pytest.raises(ValueError, match=r"picture_steps 6 \+ short_steps 4 leave none of max_steps 10"):
+        TrainAutoencoder(training=training, picture_steps=6, short_steps=4)
+
+
+def test_what_a_source_is_read_from_bears_the_names_of_params(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"clip")
+    (tmp_path / "table.csv").write_text("clip,caption\na.mp4,one\n")
+    section = {"source": str(tmp_path / "table.csv"), "fields": {"clip": "clip", "caption": "caption"}}
+    found = external_inputs(section, tmp_path, Digests(tmp_path / "digests.json"))
+    assert set(found) == {"source", "clips"} <= set(Ingest.model_fields)
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ PARAMS = {
         "ingest": WORLD,
         "clean": {"max_bad_fraction": 0.5},
         "validate": {"min_train_clips": 10, "min_test_clips": 2},
-        **small("train_autoencoder", 3, picture_steps=1, standardised_over=16),
+        **small("train_autoencoder", 3, picture_steps=1, short_steps=1, standardised_over=16),
         **small("train_text_encoder"), **small("pretrain"), **small("finetune"),
         **small("train_upscaler", width=8, crop_px=8), **small("train_interpolator", width=8, px=32),
         **small("train_judge", width=8, features=8),

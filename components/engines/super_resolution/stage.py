@@ -67,7 +67,7 @@ def upscaling_task(
         raise UsageError(
             f"Nothing to learn enlarging from: no stored picture is {params.factor} × {image_px} pixels (at most {max(sizes)})",
             where=where,
-            do="raise store_px of the stage clean, ingest larger pictures, or set super_resolution.enabled to false",
+            do="raise clean.store_px (of the longer side), ingest larger pictures, or set train_upscaler.enabled to false",
         )
     return Upscaling(
         fresh_upscaler(params, image_px),
