@@ -122,9 +122,7 @@ def _add_running(verb: Any) -> None:
     run.add_argument("--jobs", type=_positive, metavar="N", help="stages at once (default: number of processors)")
     run.add_argument("--gate", choices=["off", "dry-run", "enforce"], help="promotion gate (default: as params say)")
     _add_selection(verb("plan", "show what would run and why; changes nothing unless --set or --profile is given"))
-    estimate = verb(
-        "estimate", "try a few steps of each training stage; forecast time, memory and cost of the whole run"
-    )
+    estimate = verb("estimate", "try a few steps of each training stage; forecast time, memory and cost of its stages")
     estimate.add_argument("system", metavar="SYSTEM")
     estimate.add_argument(
         "--price-per-hour", type=_price, metavar="PRICE", help="of all machines of the run, in any currency"

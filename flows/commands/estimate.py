@@ -1,4 +1,4 @@
-"""`genworks estimate SYSTEM`: time, memory and cost of the whole run, from a few steps of each training stage."""
+"""`genworks estimate SYSTEM`: time, memory and cost of its stages, from a few steps of each that trains."""
 
 from __future__ import annotations
 

@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
         raise UsageError("Inputs come from one place", do="give INPUT …, --text (--prompt) or --file, not two of them")
     if arguments.session is not None or arguments.delete_session:
         return _talk(arguments, root)
+    if arguments.out is not None:
+        refuse_unwritable(Path(arguments.out))
     store, system = store_of(root), check_system(arguments.system)
     if not exists(store.registry):
         require_system(root, system)
@@ -79,6 +81,15 @@ def run(arguments: argparse.Namespace, root: Path) -> Answer:
         if code:  # a warning is never why: of a program that was killed it may be the last line
             _explain(code, "\n".join(line for line in said if line not in warnings), arguments, root)
     return Answer(None, "")
+
+
+def refuse_unwritable(out: Path) -> None:
+    """Raises UsageError for a path where no file can be written, before the model is asked."""
+    if out.is_dir():
+        raise UsageError("--out names a folder", where=str(out), do="name a file in it")
+    above = next(folder for folder in out.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise UsageError("--out cannot be written there", where=str(above), do="name a file in a folder of yours")
 
 
 def _talk(arguments: argparse.Namespace, root: Path) -> Answer:

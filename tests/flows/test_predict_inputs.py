@@ -40,3 +40,11 @@ def test_input_that_fails_while_it_is_read_is_raised_rather_than_waited_for():
     read = batches(lines(), 4)
     with pytest.raises(OSError, match="Input/output"):
         list(read)
+
+
+def test_an_out_that_cannot_be_written_is_refused_before_the_model_is_asked(tmp_path):
+    (tmp_path / "file").write_text("")
+    predict.refuse_unwritable(tmp_path / "new/folder/picture.png")
+    for out, said in ((tmp_path, "names a folder"), (tmp_path / "file/picture.png", "cannot be written there")):
+        with pytest.raises(UsageError, match=said):
+            predict.refuse_unwritable(out)
