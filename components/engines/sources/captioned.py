@@ -78,15 +78,15 @@ def read_captioned(
     `fields["caption"]` of `.json`.
 
     Clips go the same ways; besides, `source` may be clips themselves, or a folder or glob of them, each with its caption in a
-    `.txt` of the same name beside it. A clip without a caption has an empty one.
+    `.txt` of the same name beside it. A clip without a caption has an empty one, and so have all where `fields` names none.
 
     What cannot be read is counted with `funnel.quarantine` and given to `on_bad`, as by `read_records`; no more than
     `max_bytes` + 1 are read of any image, for decode_image to refuse.
     """
     if _holds_samples(source, format):
-        found = _from_tars(source, fields.get("caption", "caption"), each_caption, max_bytes, medium, funnel, on_bad)
+        found = _from_tars(source, fields.get("caption"), each_caption, max_bytes, medium, funnel, on_bad)
     elif _holds_clips(source, format, medium):
-        found = _from_files(source, max_bytes, medium, funnel, on_bad)
+        found = _from_files(source, "caption" in fields, max_bytes, medium, funnel, on_bad)
     else:
         records = locate_records(
             source,
@@ -167,7 +167,9 @@ def _holds_clips(source: str, format: str | None, medium: Medium) -> bool:
     return False
 
 
-def _from_files(source: str, max_bytes: int, medium: Medium, funnel: Funnel, on_bad: OnBad) -> Iterator[CaptionedImage]:
+def _from_files(
+    source: str, captioned: bool, max_bytes: int, medium: Medium, funnel: Funnel, on_bad: OnBad
+) -> Iterator[CaptionedImage]:
     import fsspec
 
     named = fsspec.core.url_to_fs(source)[1]  # itself a clip: then it may lie where its user says
@@ -179,7 +181,7 @@ def _from_files(source: str, max_bytes: int, medium: Medium, funnel: Funnel, on_
             continue
         with file.filesystem.open(file.path, "rb") as opened, damage_explained(file.name):
             data = opened.read(max_bytes + 1)
-        told = file.filesystem.cat_file(beside) if file.filesystem.isfile(beside) else b""
+        told = file.filesystem.cat_file(beside) if captioned and file.filesystem.isfile(beside) else b""
         yield CaptionedImage(data, text_of(told, "caption").strip(), file.name)
 
 
@@ -242,7 +244,7 @@ def _captions(cell: Any, each: bool) -> list[Any]:
 
 def _from_tars(
     source: str,
-    caption_field: str,
+    caption_field: str | None,
     each_caption: bool,
     max_bytes: int,
     medium: Medium,
@@ -275,7 +277,9 @@ def _tars(source: str) -> list[SourceFile]:
         return find_files(source, "webdataset", formats=ARCHIVES)
 
 
-def _of_sample(sample: TarSample, caption_field: str, each: bool, medium: Medium) -> list[CaptionedImage | Unreadable]:
+def _of_sample(
+    sample: TarSample, caption_field: str | None, each: bool, medium: Medium
+) -> list[CaptionedImage | Unreadable]:
     """The records of one sample. Whatever a sample does to the code that looks at it ends here: it never stops the stage."""
     met = ([name for name in kind if name in sample.fields] for kind in medium.kinds)
     pictures = next((names for names in met if names), [])
@@ -305,7 +309,10 @@ def _unreadable(sample: TarSample, error: Exception) -> Unreadable:
     return Unreadable(sample.number, reason, shorten(f"{sample.key}: {error}"))
 
 
-def _caption(fields: dict[str, bytes], caption_field: str, needed: bool) -> Any:
+def _caption(fields: dict[str, bytes], caption_field: str | None, needed: bool) -> Any:
+    if caption_field is None and not needed:
+        return ""
+    caption_field = caption_field or "caption"
     if "txt" in fields:
         return fields["txt"]  # text_of decodes it
     told = parse_json(text_of(fields["json"], "json")) if "json" in fields else None

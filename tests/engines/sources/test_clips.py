@@ -12,10 +12,10 @@ from components.engines.sources.captioned import CLIPS, captioned_inputs, read_c
 FIELDS = {"clip": "file", "caption": "caption"}
 
 
-def read(source, **options):
+def read(source, fields=FIELDS, **options):
     funnel, bad = Funnel(), []
     found = read_captioned(
-        str(source), fields=FIELDS, max_bytes=100, medium=CLIPS, funnel=funnel, on_bad=bad.append, **options
+        str(source), fields=fields, max_bytes=100, medium=CLIPS, funnel=funnel, on_bad=bad.append, **options
     )
     return [(one.name, one.image, one.caption) for one in found], bad
 
@@ -40,6 +40,7 @@ def test_a_folder_of_clips_has_captions_in_texts_of_the_same_name(folder):
     assert found == [("a.mp4", b"a.mp4", ""), ("b.mkv", b"b.mkv", "the second"), ("c.gif", b"c.gif", "")]
     assert not bad
     assert [name for name, *_ in read(folder / "*.mp4")[0]] == ["a.mp4"]
+    assert [caption for *_, caption in read(folder, {"clip": "clip"})[0]] == ["", "", ""]  # they are not wanted
 
 
 def test_tars_hold_clips_and_a_still_beside_a_clip_is_its_thumbnail(tmp_path):
@@ -59,6 +60,7 @@ def test_tars_hold_clips_and_a_still_beside_a_clip_is_its_thumbnail(tmp_path):
     found, bad = read(tmp_path / "0.tar")
     assert found == [("0.mp4", b"clip", "said"), ("1.webm", b"other", ""), ("2.png", b"still", "")]
     assert not bad
+    assert [caption for *_, caption in read(tmp_path / "0.tar", {"clip": "clip"})[0]] == ["", "", ""]
 
 
 def test_what_is_read_is_part_of_the_key(folder, tmp_path):
