@@ -99,7 +99,7 @@ def test_clips_of_a_folder_and_the_captions_beside_them(root, tmp_path):
 def test_clips_that_a_table_names(root, photos):
     (photos / "table.csv").write_text("clip,caption\na.png,one\n")
     project = Project(root, "text_to_video", source=str(photos / "table.csv"))
-    assert project.changed_by(lambda: (photos / "a.png").write_bytes(b"2")) == {"images"}
+    assert project.changed_by(lambda: (photos / "a.png").write_bytes(b"2")) == {"clips"}
 
 
 def test_tars_are_read_as_samples(root, tmp_path):

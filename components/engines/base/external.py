@@ -23,7 +23,7 @@ from components.engines.base.digests import Digests
 from components.engines.base.errors import GenworksError, UsageError
 from components.engines.base.paths import digest_value, files_of
 
-EXTERNAL_KEYS = ("source", "images", "init_from")
+EXTERNAL_KEYS = ("source", "images", "clips", "init_from")
 UNREACHABLE = "unreachable: "
 SAMPLE = "sample"
 # How the stores of fsspec call what changes with a file's content (S3, GCS, Azure, HTTP, hub), and where none does, its time.

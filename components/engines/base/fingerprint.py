@@ -6,7 +6,7 @@ The `code` stage of dvc.yaml runs this module and writes `data/code/<stage>.json
 - `files`: digests of data files beside modules that read them;
 - `libraries`: the version of every library that those definitions and modules import;
 - `external`: a digest of every local file or folder (or the state of a URL) that the stage's params name under `source`,
-  `images` or `init_from`, since DVC cannot see what only a param points at.
+  `images`, `clips` or `init_from`, since DVC cannot see what only a param points at.
 
 What is declared as watching (watching.py) is not in it. A change that was accepted as harmless (`genworks accept`) is written
 as if it had not happened.
