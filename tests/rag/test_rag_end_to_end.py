@@ -1,4 +1,4 @@
-"""From nothing to a champion that answers, as a user meets it: run and predict."""
+"""From nothing to a champion that answers, as a user meets it: run, predict, and the gate after a change of the questions."""
 
 import json
 
@@ -27,7 +27,7 @@ SMALL = {
 }  # fmt: skip
 
 
-def test_a_run_from_nothing_ends_with_a_champion_that_answers(tmp_path):
+def test_a_run_from_nothing_ends_with_a_champion_and_a_changed_question_set_scores_it_again(tmp_path):
     root = copy_project(tmp_path, SMALL)
     done = genworks(root, "run", "rag", "--json")
     assert done.returncode == 0, done.stderr[-3000:]
@@ -46,3 +46,11 @@ def test_a_run_from_nothing_ends_with_a_champion_that_answers(tmp_path):
     assert isinstance(answers[0]["answer"], str), done.stderr
     assert answers[0]["citations"] or not answers[0]["found"]
     assert answers[1]["problem"] == "no question"
+
+    changed = ("--set", "rag.evaluate.max_questions=12", "--set", "rag.raft.training.max_steps=4")
+    done = genworks(root, "run", "rag", *changed, "--json")
+    ran = {stage["stage"] for stage in json.loads(done.stdout)["stages"] if stage["state"] == "done"}
+    assert ran == {"rag-raft", "rag-evaluate", "rag-register"}
+    verdict = json.loads((root / "reports/rag/verdict.json").read_text())
+    assert verdict["decision"] in ("promoted", "refused"), verdict
+    assert "scored again" in json.dumps(verdict["remarks"])

@@ -1,4 +1,4 @@
-"""From nothing to a champion, as a user meets it: run and predict."""
+"""From nothing to a champion, as a user meets it: run, predict, and the gate after a change of the test set."""
 
 import json
 
@@ -57,3 +57,19 @@ def test_the_champion_answers_a_keystroke_and_says_why_it_does_not(project):
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(answers) == 2
     assert "personal data" in json.dumps(answers[1])
+
+
+def test_the_champion_is_scored_again_on_a_changed_test_set(project):
+    changed = (
+        "--set",
+        "smart_compose.ingest.num_test=30",
+        "--set",
+        "smart_compose.train.training.max_steps=4",
+        "--set",
+        "smart_compose.train.training.warmup_steps=1",
+    )
+    done = genworks(project, "run", "smart_compose", *changed, "--json")
+    verdict = json.loads((project / "reports/smart_compose/verdict.json").read_text())
+    assert verdict["decision"] == "refused", done.stderr
+    assert verdict["checks"]["comparison"]["metrics"]["log_likelihood"]["worse"]
+    assert "test set" in json.dumps(verdict)
